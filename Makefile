@@ -1,0 +1,47 @@
+# Every verb creates .venv when it is missing: `make demo` and `make test` are all that a fresh machine needs.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup demo test fmt check bench link clean
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+	$(PIP) install --quiet --upgrade pip setuptools
+
+# What the demo needs is much less than what the tests need, so each has a stamp of its own.
+.venv/.demo: pyproject.toml setup.py | .venv/bin/python
+	$(PIP) install --quiet --editable ".[text,eval]"
+	touch $@
+
+.venv/.dev: pyproject.toml setup.py | .venv/bin/python
+	$(PIP) install --quiet --editable ".[dev]"
+	touch $@ .venv/.demo
+
+setup: .venv/.dev link
+
+link: .venv/.dev
+	$(BIN)/python dev/link_rooms.py
+
+demo: .venv/.demo
+	$(BIN)/python examples/demo.py
+
+fmt: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+test: check
+	$(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python -m bench
+
+clean:
+	rm -rf .venv build *.egg-info

@@ -1,0 +1,35 @@
+"""Fills the tables of README.md from `bench/results/*.json`, so that no number is typed by hand.
+
+README marks a table with `<!-- table: NAME key,key,… -->` … `<!-- end -->`; NAME is a result file,
+the keys are columns of its rows.
+"""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+MARK = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def cell(value: Any) -> str:
+    """One value as people read it: four significant digits, no more."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def markdown(rows: list[dict[str, Any]], keys: list[str]) -> str:
+    """Rows as a Markdown table with these columns."""
+    lines = ["| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
+    lines += ["| " + " | ".join(cell(row[key]) for key in keys) + " |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def fill_tables(page: Path, results: Path) -> None:
+    """Rewrite every marked table of `page` from the result files in `results`."""
+
+    def fill(match: re.Match[str]) -> str:
+        head, name, keys, tail = match.groups()
+        content = json.loads((results / f"{name}.json").read_text())
+        return head + markdown(content["rows"], keys.split(",")) + tail
+
+    page.write_text(MARK.sub(fill, page.read_text()))

@@ -1,0 +1,1 @@
+"""Prompt -> segments -> compressed context -> LLM."""

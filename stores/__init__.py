@@ -1,0 +1,1 @@
+"""Bytes: code layout, kernels, search, disk, engines. Imports nothing of ours."""

@@ -1,0 +1,1 @@
+"""Image -> encoder wrapper -> fewer, cleaner tokens. Imports nothing of ours."""
