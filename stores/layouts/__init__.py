@@ -1,0 +1,1 @@
+"""Byte layouts of codes, one file each; each states its bytes as a formula."""
