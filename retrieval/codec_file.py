@@ -1,0 +1,57 @@
+"""The file of a fitted codec: safetensors, with one JSON header that names format and spec.
+
+Tensors are called `<part>.<name>`: `0.basis` is the basis of the first part. The header is one
+metadata entry, so that equal codecs give equal bytes (several entries have no fixed order).
+"""
+
+import json
+from typing import Any
+
+import numpy as np
+
+from attar.retrieval.reducer import State
+
+FORMAT = 1
+KEYS = {"spec": str, "dim": int, "norm": float, "seed": int, "parts": int}
+
+
+def dump(head: dict[str, Any], states: list[State]) -> bytes:
+    """Header and the states of all parts, as the bytes of one safetensors file."""
+    from safetensors.numpy import save
+
+    content = {"format": FORMAT, **head, "parts": len(states)}
+    tensors = {
+        f"{place}.{name}": np.ascontiguousarray(array)
+        for place, state in enumerate(states)
+        for name, array in state.items()
+    }
+    return bytes(save(tensors, {"attar": json.dumps(content, sort_keys=True)}))
+
+
+def load(content: bytes) -> tuple[dict[str, Any], list[State]]:
+    """Header and states again. Raises ValueError for a file that is not ours or is newer."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as load_tensors
+
+    try:
+        tensors = load_tensors(content)
+        size = int.from_bytes(content[:8], "little")
+        head = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["attar"])
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise ValueError(
+            f"A codec file is a safetensors file with an 'attar' header, got {error}; "
+            "restore it from a backup or build the store again."
+        ) from error
+    if head.get("format") != FORMAT:
+        raise ValueError(
+            f"This version reads codec files of format {FORMAT}, got {head.get('format')!r}; "
+            "open it with the version of attar that wrote it."
+        )
+    wrong = [key for key, kind in KEYS.items() if not isinstance(head.get(key), kind)]
+    if wrong:
+        raise ValueError(f"A codec file's header needs {sorted(KEYS)}, got a bad {wrong[0]!r}.")
+    states: list[State] = [{} for _ in range(head["parts"])]
+    for name, array in tensors.items():
+        place, _, key = name.partition(".")
+        states[int(place)][key] = array
+    return head, states
