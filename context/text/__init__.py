@@ -1,0 +1,1 @@
+"""Shorter text: selection of sentences, truncation, and their division over many texts."""
