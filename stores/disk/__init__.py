@@ -1,0 +1,1 @@
+"""What lies on disk: the catalog, immutable segments, the lock, the seal."""

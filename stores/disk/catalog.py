@@ -1,0 +1,217 @@
+"""The catalog: one SQLite file whose transactions are the only commit points of a store.
+
+documents    row (the slot of the vector, never used twice), id, text, metadata JSON, crc32
+attributes   the scalars of the metadata, typed, for filters: key, type, value, row
+tombstones   rows that a segment still holds and that are deleted
+segments     the registered files: slots first_row..last_row, of which `rows` are in the file
+codecs       fitted codecs by the hash of their file
+meta         key -> JSON
+
+SQLite's own checksums cover only the write-ahead log, so each document carries a crc32, and the
+whole file is sealed on a clean close (`disk.seal`).
+"""
+
+import json
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from attar.stores.errors import CorruptStoreError, NotAStoreError
+
+NAME = "catalog.sqlite"
+APPLICATION_ID = 0x41545452
+FORMAT: Final[int] = 1
+
+SCHEMA = (
+    "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
+    "CREATE TABLE documents(row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT, "
+    "metadata TEXT, crc INTEGER NOT NULL)",
+    "CREATE TABLE attributes(key TEXT NOT NULL, type INTEGER NOT NULL, value, "
+    "row INTEGER NOT NULL, PRIMARY KEY(key, type, value, row)) WITHOUT ROWID",
+    "CREATE TABLE tombstones(row INTEGER PRIMARY KEY)",
+    "CREATE TABLE segments(segment INTEGER PRIMARY KEY, kind TEXT NOT NULL, "
+    "file TEXT NOT NULL UNIQUE, first_row INTEGER NOT NULL, last_row INTEGER NOT NULL, "
+    "rows INTEGER NOT NULL, codec TEXT NOT NULL, fingerprint TEXT NOT NULL, "
+    "nbytes INTEGER NOT NULL, header_crc INTEGER NOT NULL)",
+    "CREATE TABLE codecs(hash TEXT PRIMARY KEY, spec TEXT NOT NULL, nbytes INTEGER NOT NULL, "
+    "side_bytes INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+
+@dataclass(frozen=True)
+class SegmentRow:
+    """One registered segment. `kind` is "codes" or "originals"."""
+
+    kind: str
+    file: str
+    first_row: int
+    last_row: int
+    rows: int
+    codec: str
+    fingerprint: str
+    nbytes: int
+    header_crc: int
+
+    @property
+    def dense(self) -> bool:
+        """Whether every slot from first_row to last_row is in the file."""
+        return self.last_row - self.first_row + 1 == self.rows
+
+
+def document_crc(name: str, text: str | None, metadata: str | None) -> int:
+    """Checksum of one document; lengths keep the three parts apart."""
+    parts = [name.encode(), (text or "").encode(), (metadata or "").encode()]
+    head = f"{len(parts[0])},{len(parts[1])},{text is None},{metadata is None};".encode()
+    return zlib.crc32(b"".join([head, *parts]))
+
+
+def create(
+    folder: Path, meta: dict[str, Any], codec: tuple[str, str, int, int] | None = None
+) -> None:
+    """Make an empty catalog in `folder`; `codec` is the row of a fitted codec."""
+    connection = sqlite3.connect(folder / NAME, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute(f"PRAGMA application_id={APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version={FORMAT}")
+        for statement in SCHEMA:
+            connection.execute(statement)
+        write_meta(connection, meta)
+        if codec is not None:
+            connection.execute("INSERT INTO codecs VALUES(?, ?, ?, ?)", codec)
+        connection.execute("COMMIT")
+    finally:
+        connection.close()
+
+
+def not_a_store(folder: Path) -> NotAStoreError:
+    """The error for a path without a catalog."""
+    return NotAStoreError(
+        f"A store is a folder with a {NAME}; {folder} "
+        f"{'has none' if folder.is_dir() else 'is not a folder'}. Check the path, or make a "
+        "store with attar.Store.create or `attar build-index`."
+    )
+
+
+def connect(folder: Path, write: bool) -> sqlite3.Connection:
+    """Open the catalog of an existing store and refuse what is not one."""
+    path = folder / NAME
+    if not folder.is_dir() or not path.is_file():
+        raise not_a_store(folder)
+    mode = "rw" if write else "ro"
+    uri = f"{path.resolve().as_uri()}?mode={mode}"
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    try:
+        with readable(path):
+            _check_identity(connection, path)
+            _configure(connection, write)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """Say in a store's words what SQLite finds broken."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        name = getattr(error, "sqlite_errorname", "")
+        if not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
+            raise
+        raise _broken(path, error) from error
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise
+        raise _broken(path, error) from error
+
+
+def _broken(path: Path, error: Exception) -> CorruptStoreError:
+    return CorruptStoreError(
+        f"{path} cannot be read as the catalog it was: {error}. Run Store.verify for the extent, "
+        "Store.repair to keep what is whole, or restore a backup."
+    )
+
+
+def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    (identity,) = connection.execute("PRAGMA application_id").fetchone()
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if identity != APPLICATION_ID:
+        raise NotAStoreError(f"{path} is an SQLite file but not a store's catalog.")
+    if version > FORMAT:
+        raise NotAStoreError(
+            f"{path.parent} has store format {version}; this release knows up to {FORMAT}. "
+            "Upgrade attar: pip install --upgrade attar."
+        )
+    if version < 1:
+        raise NotAStoreError(f"{path.parent} has store format {version}, which never existed.")
+    found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql > ''")}
+    foreign = {sql for sql in found if not _is_ours(sql)}
+    if not set(SCHEMA) <= found or foreign:
+        raise CorruptStoreError(
+            f"{path} has tables, views or triggers that a store does not make: "
+            f"{sorted(foreign)[:1]}. Restore a backup."
+        )
+
+
+def _is_ours(sql: str) -> bool:
+    return sql in SCHEMA
+
+
+def _configure(connection: sqlite3.Connection, write: bool) -> None:
+    connection.execute("PRAGMA trusted_schema=OFF")
+    connection.execute("PRAGMA cell_size_check=ON")
+    connection.execute("PRAGMA temp_store=MEMORY")
+    connection.execute(f"PRAGMA cache_size=-{(64 if write else 16) << 10}")
+    connection.execute("PRAGMA busy_timeout=10000")
+    if write:
+        connection.execute("PRAGMA synchronous=FULL")
+    else:
+        connection.execute("PRAGMA query_only=ON")
+
+
+def read_meta(connection: sqlite3.Connection) -> dict[str, Any]:
+    """All meta entries."""
+    rows = connection.execute("SELECT key, value FROM meta").fetchall()
+    return {key: json.loads(value) for key, value in rows}
+
+
+def write_meta(connection: sqlite3.Connection, entries: dict[str, Any]) -> None:
+    """Set meta entries."""
+    rows = [(key, json.dumps(value)) for key, value in entries.items()]
+    connection.executemany("INSERT OR REPLACE INTO meta VALUES(?, ?)", rows)
+
+
+def read_segments(connection: sqlite3.Connection) -> list[SegmentRow]:
+    """Registered segments in slot order, codes before originals."""
+    rows = connection.execute(
+        "SELECT kind, file, first_row, last_row, rows, codec, fingerprint, nbytes, header_crc "
+        "FROM segments ORDER BY kind, first_row"
+    )
+    return [SegmentRow(*row) for row in rows]
+
+
+def insert_segment(connection: sqlite3.Connection, row: SegmentRow) -> None:
+    """Register a segment whose file is durable."""
+    connection.execute(
+        "INSERT INTO segments(kind, file, first_row, last_row, rows, codec, fingerprint, nbytes, "
+        "header_crc) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            row.kind,
+            row.file,
+            row.first_row,
+            row.last_row,
+            row.rows,
+            row.codec,
+            row.fingerprint,
+            row.nbytes,
+            row.header_crc,
+        ),
+    )

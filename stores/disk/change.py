@@ -1,0 +1,239 @@
+"""One atomic change of a store.
+
+Files first: segments and codecs are written and made durable while nobody knows of them. Then ONE
+SQLite transaction registers them, with documents, tombstones and meta: that is the commit. Then the
+witness (`disk.seal`) is written and replaced files are removed. A crash before the commit leaves
+orphans, which the next writer removes; a crash after it loses nothing.
+"""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores.disk import catalog
+from attar.stores.disk.catalog import SegmentRow, document_crc
+from attar.stores.disk.durable import explained, fsync_folder, write_file
+from attar.stores.disk.library import CODECS, SEGMENTS, Library, codec_hash
+from attar.stores.disk.pieces import Piece, Target, write_pieces
+from attar.stores.disk.seal import Seal, file_crc, read_seal, write_seal
+from attar.stores.filters.attributes import attributes
+from attar.stores.inputs import Batch
+from attar.stores.protocols import Codec
+
+_CHUNK = 500
+
+
+class Change:
+    """Collects a change of an open library; leaving the block commits it, an error undoes it.
+
+    Nothing is visible before the block ends. The library is refreshed afterwards either way.
+    """
+
+    def __init__(self, library: Library, doing: str) -> None:
+        self._library = library
+        self._doing = doing
+        self._files: list[Path] = []
+        self._added: list[SegmentRow] = []
+        self._removed: list[SegmentRow] = []
+        self._codecs: list[tuple[str, Codec, int]] = []
+        self._meta: dict[str, Any] = {}
+        self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._documents: tuple[int, Batch] | None = None
+
+    def __enter__(self) -> Self:
+        self._library.writing.acquire()
+        return self
+
+    def add_codec(self, codec: Codec) -> str:
+        """Write a fitted codec; returns its hash."""
+        content = codec.dump()
+        name = codec_hash(content)
+        path = self._library.codec_path(name)
+        if not path.exists():
+            self._files.append(path)
+            with explained(self._doing, self._library.folder):
+                write_file(path, content)
+        self._codecs.append((name, codec, len(content)))
+        return name
+
+    def add_segment(self, target: Target, pieces: Sequence[Piece]) -> None:
+        """Write a segment; pieces without rows are left out, and so is a segment without any."""
+        some = [piece for piece in pieces if len(piece.slots)]
+        if not some:
+            return
+        counter = self._library.snapshot.counter + 1
+        name = f"{counter:012d}-{target.kind}-{secrets.token_hex(4)}.seg"
+        path = self._library.folder / SEGMENTS / name
+        self._files.append(path)
+        with explained(self._doing, self._library.folder):
+            self._added.append(write_pieces(path, target, some))
+
+    def remove_segment(self, row: SegmentRow) -> None:
+        """Unregister a segment; its file goes after the commit."""
+        self._removed.append(row)
+
+    def set_meta(self, **entries: Any) -> None:
+        """Set meta entries."""
+        self._meta |= entries
+
+    def insert(self, first_slot: int, batch: Batch) -> None:
+        """Insert documents with consecutive slots."""
+        self._documents = (first_slot, batch)
+
+    def delete(self, slots: Iterable[int]) -> None:
+        """Delete documents by slot."""
+        self._slots = np.unique(np.fromiter(slots, np.int64))
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            if kind is not None:
+                self._undo()
+                return
+            try:
+                with self._library.guard, explained(self._doing, self._library.folder):
+                    self._commit()
+            except BaseException:
+                self._undo()
+                raise
+        finally:
+            self._library.writing.release()
+
+    def _undo(self) -> None:
+        with self._library.guard:
+            connection = self._library.connection
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        for path in self._files:
+            path.unlink(missing_ok=True)
+
+    def _commit(self) -> None:
+        library = self._library
+        if self._added:
+            fsync_folder(library.folder / SEGMENTS)
+        counter = library.snapshot.counter + 1
+        unseal(library.folder)
+        connection = library.connection
+        connection.execute("BEGIN IMMEDIATE")
+        self._delete(connection)
+        self._insert(connection)
+        for name, codec, nbytes in self._codecs:
+            connection.execute(
+                "INSERT OR IGNORE INTO codecs VALUES(?, ?, ?, ?)",
+                (name, codec.spec, nbytes, codec.side_bytes),
+            )
+        self._swap(connection)
+        catalog.write_meta(connection, self._meta | {"counter": counter})
+        # Whether a COMMIT that fails took place is known only after the log is read again: from
+        # here on files stay, and the next writer removes them if the catalog does not name them.
+        self._files = []
+        connection.execute("COMMIT")
+        write_seal(library.folder, Seal(counter), durable=False)
+        for name, codec, _ in self._codecs:
+            library.remember(name, codec)
+        library.refresh()
+        for row in self._removed:
+            (library.folder / SEGMENTS / row.file).unlink(missing_ok=True)
+
+    def _delete(self, connection: sqlite3.Connection) -> None:
+        slots = self._slots.tolist()
+        for start in range(0, len(slots), _CHUNK):
+            some = slots[start : start + _CHUNK]
+            marks = ",".join("?" * len(some))
+            rows = connection.execute(
+                f"SELECT row, metadata FROM documents WHERE row IN ({marks})", some
+            ).fetchall()
+            gone = [(*a, row) for row, metadata in rows for a in attributes(metadata)]
+            connection.executemany(
+                "DELETE FROM attributes WHERE key = ? AND type = ? AND value = ? AND row = ?", gone
+            )
+            connection.execute(f"DELETE FROM documents WHERE row IN ({marks})", some)
+        connection.executemany("INSERT INTO tombstones VALUES(?)", [(s,) for s in slots])
+
+    def _insert(self, connection: sqlite3.Connection) -> None:
+        if self._documents is None:
+            return
+        first, batch = self._documents
+        rows = zip(batch.ids, batch.texts, batch.metadata, strict=True)
+        connection.executemany(
+            "INSERT INTO documents VALUES(?, ?, ?, ?, ?)",
+            (
+                (first + i, name, text, metadata, document_crc(name, text, metadata))
+                for i, (name, text, metadata) in enumerate(rows)
+            ),
+        )
+        connection.executemany(
+            "INSERT INTO attributes VALUES(?, ?, ?, ?)",
+            (
+                (*a, first + i)
+                for i, metadata in enumerate(batch.metadata)
+                if metadata is not None
+                for a in attributes(metadata)
+            ),
+        )
+        catalog.write_meta(connection, {"next_row": first + len(batch)})
+
+    def _swap(self, connection: sqlite3.Connection) -> None:
+        for row in self._removed:
+            connection.execute("DELETE FROM segments WHERE file = ?", (row.file,))
+            if row.kind == "codes":
+                connection.execute(
+                    "DELETE FROM tombstones WHERE row BETWEEN ? AND ?",
+                    (row.first_row, row.last_row),
+                )
+        for row in self._added:
+            catalog.insert_segment(connection, row)
+
+
+def unseal(folder: Path) -> None:
+    """Before the first change after a clean close: the catalog's checksum is about to be wrong."""
+    seal = read_seal(folder)
+    if seal.sealed:
+        write_seal(folder, Seal(seal.counter), durable=True)
+
+
+def seal_catalog(library: Library) -> None:
+    """Fold the write-ahead log into the catalog and witness the result, unless readers hold it."""
+    path = library.folder / catalog.NAME
+    with library.guard:
+        connection = library.connection
+        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if not busy:
+            size, crc = file_crc(path)
+            write_seal(library.folder, Seal(library.snapshot.counter, True, size, crc), True)
+
+
+def remove_orphans(library: Library) -> list[str]:
+    """Remove files of our own naming that no commit registered; returns their names."""
+    with library.reading() as connection:
+        known = {row.file for row in catalog.read_segments(connection)}
+        codecs = {
+            f"{name}.safetensors" for (name,) in connection.execute("SELECT hash FROM codecs")
+        }
+    removed = []
+    for folder, ours, suffix in ((SEGMENTS, known, ".seg"), (CODECS, codecs, ".safetensors")):
+        for path in sorted((library.folder / folder).iterdir()):
+            mine = path.name.endswith((suffix, f"{suffix}.tmp")) and path.is_file()
+            if mine and path.name not in ours:
+                path.unlink()
+                removed.append(path.name)
+    return removed
+
+
+def plain_json(value: Any, what: str) -> Any:
+    """The value as JSON gives it back; what JSON cannot write is refused."""
+    try:
+        return json.loads(json.dumps(value, allow_nan=False))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{what} is kept as JSON: {error}.") from None

@@ -1,0 +1,259 @@
+"""An open store folder: the catalog's connection, the mapped segments and the codecs of a commit.
+
+A reader keeps one SQLite read transaction open, so that documents and vectors are of the same
+commit until `refresh`. Threads share the connection one at a time (`guard`) and change the store
+one at a time (`writing`, taken first). A forked child must open its
+own: SQLite connections do not survive a fork.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores.disk import catalog
+from attar.stores.disk.catalog import SegmentRow, document_crc
+from attar.stores.disk.seal import check_seal, read_seal
+from attar.stores.disk.segment import Segment
+from attar.stores.errors import CorruptStoreError, StoreError
+from attar.stores.exact import EXACT, ExactCodec
+from attar.stores.protocols import Codec
+from attar.stores.records import Record
+from attar.stores.snapshot import Snapshot, map_parts
+
+SEGMENTS, CODECS = "segments", "codecs"
+_SEGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.seg")
+_HASH = re.compile(r"[0-9a-f]{32}")
+_CHUNK = 500
+_TRIES = 20
+
+LoadCodec = Callable[[bytes], Codec]
+
+
+class Library:
+    """Reads one store folder; `disk.change.Change` writes it."""
+
+    def __init__(self, folder: Path, write: bool, load_codec: LoadCodec | None) -> None:
+        self.folder = folder
+        self.write = write
+        self.guard = threading.RLock()
+        self.writing = threading.RLock()
+        self._load_codec = load_codec
+        self._codecs: dict[str, Codec] = {}
+        self._pid = os.getpid()
+        self._connection: sqlite3.Connection | None = None
+        connection = catalog.connect(folder, write)
+        try:
+            self._connection = connection
+            self._check_seal()
+            self.refresh()
+        except BaseException:
+            connection.close()
+            raise
+
+    def _check_seal(self) -> None:
+        """Compare catalog and witness; a writer that starts meanwhile changes the witness first."""
+        for _ in range(_TRIES):
+            seal = read_seal(self.folder)
+            try:
+                check_seal(seal, self.folder / catalog.NAME)
+                return
+            except CorruptStoreError:
+                if read_seal(self.folder) == seal:
+                    raise
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The catalog's connection, in the process that opened it, until `close`."""
+        if self._connection is None:
+            raise StoreError(f"The store {self.folder} is closed. Open it again.")
+        if os.getpid() != self._pid:
+            raise StoreError(
+                f"A store belongs to the process that opened it ({self._pid}), this is "
+                f"{os.getpid()}. Open the store again after the fork."
+            )
+        return self._connection
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """The connection, for this thread alone."""
+        with self.guard, catalog.readable(self.folder / catalog.NAME):
+            yield self.connection
+
+    def refresh(self) -> None:
+        """Move to the newest commit."""
+        with self.reading() as connection:
+            for attempt in range(_TRIES):
+                witness = read_seal(self.folder).counter
+                if not self.write:
+                    if connection.in_transaction:
+                        connection.execute("ROLLBACK")
+                    connection.execute("BEGIN")
+                try:
+                    self._load(connection, witness)
+                    return
+                except CorruptStoreError:
+                    # A writer may have replaced files between the catalog's answer and our look.
+                    if self.write or attempt == _TRIES - 1 or not self._moved(connection):
+                        raise
+
+    def _moved(self, connection: sqlite3.Connection) -> bool:
+        before = catalog.read_meta(connection).get("counter")
+        connection.execute("ROLLBACK")
+        connection.execute("BEGIN")
+        return catalog.read_meta(connection).get("counter") != before
+
+    def _load(self, connection: sqlite3.Connection, witness: int) -> None:
+        meta = catalog.read_meta(connection)
+        if meta["counter"] < witness:
+            raise CorruptStoreError(
+                f"{self.folder} was at commit {witness}, its catalog only knows "
+                f"{meta['counter']}: the write-ahead log is damaged or missing. Run Store.repair "
+                "to go on from the older commit, or restore a backup."
+            )
+        rows = catalog.read_segments(connection)
+        dead = connection.execute("SELECT row FROM tombstones ORDER BY row").fetchall()
+        tombstones = np.fromiter((row for (row,) in dead), np.int64, len(dead))
+        known = self._known()
+        kinds: dict[str, list[SegmentRow]] = {"codes": [], "originals": []}
+        for row in rows:
+            _check_segment_name(row.file)
+            kinds[row.kind].append(row)
+        maps = {
+            kind: map_parts(some, self.folder / SEGMENTS, self.codec_of, tombstones, known)
+            for kind, some in kinds.items()
+        }
+        self.meta: dict[str, Any] = meta
+        self.snapshot = Snapshot(int(meta["counter"]), maps["codes"], maps["originals"])
+
+    def _known(self) -> dict[str, Segment]:
+        if not hasattr(self, "snapshot"):
+            return {}
+        old = self.snapshot
+        return {p.row.file: p.segment for p in (*old.parts, *old.originals)}
+
+    def codec_of(self, name: str) -> Codec:
+        """A codec of this store by its hash, loaded and compared with its hash once."""
+        if name not in self._codecs:
+            self._codecs[name] = self._read_codec(name)
+        return self._codecs[name]
+
+    def remember(self, name: str, codec: Codec) -> None:
+        """Keep a codec that was fitted or given here."""
+        self._codecs[name] = codec
+
+    def _read_codec(self, name: str) -> Codec:
+        if name == EXACT:
+            dim = catalog.read_meta(self.connection)["dim"]
+            return ExactCodec(int(dim))
+        path = self.codec_path(name)
+        content = path.read_bytes() if path.exists() else b""
+        if codec_hash(content) != name:
+            raise CorruptStoreError(
+                f"{path} is missing or not what was committed. Restore it from a backup; the "
+                "codes are unreadable without it."
+            )
+        if self._load_codec is None:
+            raise StoreError(
+                f"{self.folder} holds a fitted codec and nothing to load it with. Open the store "
+                "with attar.open, or give load_codec=."
+            )
+        return self._load_codec(content)
+
+    def codec_path(self, name: str) -> Path:
+        """Where the file of a fitted codec lies."""
+        if not _HASH.fullmatch(name):
+            raise CorruptStoreError(f"{self.folder} names a codec {name!r:.80}; restore a backup.")
+        return self.folder / CODECS / f"{name}.safetensors"
+
+    def names(self, slots: NDArray[np.int64]) -> dict[int, str]:
+        """Ids of live slots."""
+        with self.reading() as connection:
+            found: dict[int, str] = {}
+            for chunk in _chunks(slots.tolist()):
+                sql = f"SELECT row, id FROM documents WHERE row IN ({_marks(chunk)})"
+                found.update(connection.execute(sql, chunk).fetchall())
+        if len(found) != len(slots):
+            lost = next(slot for slot in slots.tolist() if slot not in found)
+            raise CorruptStoreError(
+                f"Every live vector has a document; slot {lost} has none. Run Store.verify, then "
+                "Store.repair."
+            )
+        return found
+
+    def slots(self, ids: Sequence[str]) -> dict[str, int]:
+        """Slots of the ids that exist."""
+        with self.reading() as connection:
+            found: dict[str, int] = {}
+            for chunk in _chunks(list(ids)):
+                sql = f"SELECT id, row FROM documents WHERE id IN ({_marks(chunk)})"
+                found.update(connection.execute(sql, chunk).fetchall())
+        return found
+
+    def records(self, ids: Sequence[str]) -> list[tuple[int, Record]]:
+        """Slots and documents of the ids that exist, in the order of `ids`."""
+        with self.reading() as connection:
+            found: dict[str, tuple[int, Record]] = {}
+            for chunk in _chunks(list(ids)):
+                sql = (
+                    "SELECT row, id, text, metadata, crc FROM documents "
+                    f"WHERE id IN ({_marks(chunk)})"
+                )
+                found.update((r[1], checked_record(*r)) for r in connection.execute(sql, chunk))
+        return [found[name] for name in ids if name in found]
+
+    def after(self, slot: int, count: int) -> list[tuple[int, Record]]:
+        """The next `count` documents in slot order with a slot above the given one."""
+        sql = (
+            "SELECT row, id, text, metadata, crc FROM documents WHERE row > ? ORDER BY row LIMIT ?"
+        )
+        with self.reading() as connection:
+            return [checked_record(*r) for r in connection.execute(sql, (slot, count)).fetchall()]
+
+    def close(self) -> None:
+        """Let the files go; maps that somebody still holds stay valid."""
+        with self.guard:
+            if self._connection is not None:
+                connection, self._connection = self._connection, None
+                if os.getpid() == self._pid:
+                    connection.close()
+
+
+def checked_record(
+    slot: int, name: str, text: str | None, metadata: str | None, crc: int
+) -> tuple[int, Record]:
+    """Slot and record of one catalog row, compared with its checksum."""
+    if document_crc(name, text, metadata) != crc:
+        raise CorruptStoreError(
+            f"The document of id {name!r:.80} is not what was committed. Run Store.verify for the "
+            "extent, then Store.repair."
+        )
+    return slot, Record(name, text, None if metadata is None else json.loads(metadata))
+
+
+def codec_hash(content: bytes) -> str:
+    """Name of a fitted codec: 128 bits of blake2b of its file."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def _check_segment_name(name: str) -> None:
+    if not _SEGMENT_NAME.fullmatch(name):
+        raise CorruptStoreError(f"The catalog names a segment {name!r:.80}; restore a backup.")
+
+
+def _chunks(values: list[Any]) -> Iterable[list[Any]]:
+    for start in range(0, len(values), _CHUNK):
+        yield values[start : start + _CHUNK]
+
+
+def _marks(values: list[Any]) -> str:
+    return ",".join("?" * len(values))

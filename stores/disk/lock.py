@@ -1,0 +1,80 @@
+"""One writer at a time: an flock on `writer.lock`, released by the kernel when a process dies."""
+
+import contextlib
+import fcntl
+import os
+import time
+import weakref
+from pathlib import Path
+
+from attar.stores.errors import StoreLockedError
+
+NAME = "writer.lock"
+PAUSE_SECONDS = 0.02
+
+
+class WriterLock:
+    """The right to change one store; it conflicts with every other holder, also in this process.
+
+    A forked child would keep the parent's lock alive, so children close their copy at birth.
+    """
+
+    def __init__(self, folder: Path, timeout: float = 0.0) -> None:
+        self._fd: int | None = os.open(folder / NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            self._take(self._fd, folder, timeout)
+        except BaseException:
+            self._close()
+            raise
+        _HELD.add(self)
+        _register()
+
+    def _take(self, fd: int, folder: Path, timeout: float) -> None:
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise StoreLockedError(
+                        f"A store has one writer; {folder} is held by {self._holder(fd)} "
+                        f"(waited {timeout:g} s). Close that one, wait with timeout=SECONDS, or "
+                        "open with mode='r'."
+                    ) from None
+                time.sleep(PAUSE_SECONDS)
+            else:
+                break
+        os.ftruncate(fd, 0)
+        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+    @staticmethod
+    def _holder(fd: int) -> str:
+        pid = os.pread(fd, 32, 0).decode(errors="replace").strip()
+        return f"process {pid}" if pid.isdigit() else "another process"
+
+    def release(self) -> None:
+        """Let the next writer in."""
+        _HELD.discard(self)
+        self._close()
+
+    def _close(self) -> None:
+        if self._fd is not None:
+            fd, self._fd = self._fd, None
+            with contextlib.suppress(OSError):
+                os.close(fd)
+
+
+_HELD: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
+_REGISTERED: list[bool] = []
+
+
+def _register() -> None:
+    """Register the fork hook once, when the first lock is taken and not at import."""
+    if not _REGISTERED:
+        _REGISTERED.append(True)
+        os.register_at_fork(after_in_child=_forget)
+
+
+def _forget() -> None:
+    for lock in list(_HELD):
+        lock.release()

@@ -1,0 +1,1 @@
+"""Filters over metadata: the dialect, and the typed index that answers it."""

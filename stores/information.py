@@ -1,0 +1,52 @@
+"""What `Store.info` says."""
+
+from typing import Any
+
+from attar.stores.disk import catalog
+from attar.stores.disk.library import CODECS, SEGMENTS, Library
+from attar.stores.exact import EXACT
+
+
+def describe(library: Library) -> dict[str, Any]:
+    """Documents, codec, bytes per vector and on disk, encoder, format."""
+    meta, snapshot = library.meta, library.snapshot
+    sqnorm = 4 if meta["metric"] == "l2" else 0
+    name = meta["codec"] or (snapshot.parts[0].row.codec if snapshot.parts else None)
+    codec = None if name is None else library.codec_of(name)
+    return {
+        "n": snapshot.live,
+        "deleted": sum(p.row.rows for p in snapshot.parts) - snapshot.live,
+        "dim": meta["dim"],
+        "metric": meta["metric"],
+        "spec": meta["spec"],
+        "serving": None if codec is None else codec.spec,
+        "fitted": meta["codec"] is not None,
+        "bytes_per_vector": None if codec is None else codec.bytes_per_vector + sqnorm,
+        "side_bytes": None if codec is None else codec.side_bytes,
+        "originals": bool(meta["keep_originals"]),
+        "segments": len(snapshot.parts),
+        "codecs": sorted({p.row.codec for p in snapshot.parts} - {EXACT}),
+        "encoder": meta["encoder"],
+        "fingerprint": meta["fingerprint"],
+        "seed": meta["seed"],
+        "train_at": meta["train_at"],
+        "format": catalog.FORMAT,
+        "commit": snapshot.counter,
+        "manifest": meta["manifest"],
+        "progress": meta["progress"],
+        "disk": _disk(library),
+    }
+
+
+def _disk(library: Library) -> dict[str, int]:
+    """Bytes of the files by kind; the catalog counts with its log."""
+    snapshot, folder = library.snapshot, library.folder
+    logs = [p.stat().st_size for p in folder.glob(f"{catalog.NAME}*") if p.is_file()]
+    codecs = [p.stat().st_size for p in (folder / CODECS).iterdir() if p.is_file()]
+    return {
+        "codes": sum(p.row.nbytes for p in snapshot.parts),
+        "originals": sum(p.row.nbytes for p in snapshot.originals),
+        "codecs": sum(codecs),
+        "catalog": sum(logs),
+        "segment_files": sum(1 for p in (folder / SEGMENTS).iterdir() if p.is_file()),
+    }

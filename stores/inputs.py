@@ -1,0 +1,229 @@
+"""Checks of what people hand to a store; everything is checked before anything is changed."""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from attar.stores.types import Float32
+
+GREATEST_NORM = 1e18
+"""Products of two vectors of this norm still fit into float32 (3.4e38)."""
+
+BLOCK_ROWS = 8192
+DEEPEST_JSON = 100
+METRICS = ("cosine", "ip", "l2")
+
+Metadata = Sequence[Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Checked documents: ids, texts and metadata (JSON text) of the same length."""
+
+    ids: list[str]
+    texts: list[str | None]
+    metadata: list[str | None]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def check_metric(metric: str) -> str:
+    """One of the metrics that stores know."""
+    if metric not in METRICS:
+        raise ValueError(f"A metric is one of {', '.join(METRICS)}; got {metric!r}.")
+    return metric
+
+
+def check_batch(
+    ids: Iterable[str], texts: Sequence[str | None] | None, metadata: Metadata | None
+) -> Batch:
+    """Check ids, texts and metadata of documents that are to be stored."""
+    names = check_ids(ids)
+    if not names:
+        raise ValueError("add and upsert need at least one document, got none. Skip the call.")
+    if len(set(names)) < len(names):
+        twice = Counter(names).most_common(1)[0][0]
+        raise ValueError(
+            f"Ids are unique; {twice!r} comes twice in this call. Keep one, or give parts of a "
+            "document ids of their own."
+        )
+    bodies = _same_length("texts", texts, len(names))
+    for name, text in zip(names, bodies, strict=True):
+        if text is not None:
+            _check_text(text, f"the text of id {name!r}")
+    notes = _same_length("metadata", metadata, len(names))
+    return Batch(names, bodies, [_json(m, name) for m, name in zip(notes, names, strict=True)])
+
+
+def _same_length(what: str, values: Sequence[Any] | None, n: int) -> list[Any]:
+    if values is None:
+        return [None] * n
+    if isinstance(values, str | bytes | Mapping) or not hasattr(values, "__len__"):
+        raise TypeError(f"{what} is a list with one entry per id, got {type(values).__name__}.")
+    if len(values) != n:
+        raise ValueError(f"{what} has one entry per id: {n} ids, {len(values)} {what}.")
+    return list(values)
+
+
+def check_ids(ids: Iterable[str]) -> list[str]:
+    """Ids are non-empty strings that UTF-8 can write."""
+    if isinstance(ids, str | bytes | Mapping):
+        raise TypeError(f"ids is a list of strings, got one {type(ids).__name__}; write [id].")
+    names = list(ids)
+    for index, name in enumerate(names):
+        if not isinstance(name, str):
+            raise TypeError(
+                f"Ids are strings; entry {index} is {name!r} ({type(name).__name__}). Write "
+                "str(id)."
+            )
+        if not name:
+            raise ValueError(f"Ids are not empty; entry {index} is. Give it a name.")
+        _check_text(name, f"id {index} ({name!r})")
+    return [str(name) for name in names]
+
+
+def _check_text(text: object, what: str) -> None:
+    if not isinstance(text, str):
+        raise TypeError(f"Texts are strings or None; {what} is {type(text).__name__}.")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"Text is Unicode without lone surrogates; {what} has one at {error.start}. Decode "
+            "the source with errors='replace'."
+        ) from None
+
+
+def _json(metadata: object, name: str) -> str | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise TypeError(
+            f"Metadata is a JSON object (a dict) or None; id {name!r} has "
+            f"{type(metadata).__name__}."
+        )
+    try:
+        _check_keys(metadata)
+        text = json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Metadata holds what JSON can write (strings, finite numbers, booleans, null, lists, "
+            f"objects with string keys); id {name!r}: {error}."
+        ) from None
+    return text
+
+
+def _check_keys(value: object, depth: int = 0) -> None:
+    """Refuse keys that json.dumps would quietly turn into strings, and what nests too deeply."""
+    if depth > DEEPEST_JSON:
+        raise ValueError(f"nested more than {DEEPEST_JSON} deep")
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            if not isinstance(key, str):
+                raise TypeError(f"key {key!r} is not a string")
+            _check_keys(inner, depth + 1)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_keys(inner, depth + 1)
+
+
+def as_vectors(vectors: ArrayLike) -> Float32:
+    """Documents as an array [n d] of numbers; a float32 memory map stays one."""
+    array = _numbers(vectors, "vectors")
+    if array.ndim != 2:
+        raise ValueError(f"vectors is an array [n d], got {array.ndim} dimensions {array.shape}.")
+    return array
+
+
+def _numbers(values: ArrayLike, what: str) -> Float32:
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "cUSMm":
+            raise TypeError(f"got {array.dtype}")
+        if array.dtype.kind not in "fiub":
+            array = array.astype(np.float32)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{what} holds real numbers in rows of one length: {error}.") from None
+    if array.dtype != np.float32:
+        # What float32 cannot hold becomes inf, which the check of values then names by its row.
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32)
+    return array
+
+
+def check_vectors(vectors: Float32, ids: Sequence[str], dim: int | None, cosine: bool) -> None:
+    """Refuse another count or dimension, and values that no score can use; row and id are named."""
+    if len(vectors) != len(ids):
+        raise ValueError(f"vectors has one row per id: {len(ids)} ids, {len(vectors)} rows.")
+    if vectors.shape[1] == 0:
+        raise ValueError("Vectors have at least one dimension, got 0.")
+    if dim is not None and vectors.shape[1] != dim:
+        raise ValueError(
+            f"This store holds vectors of {dim} dimensions, got {vectors.shape[1]}. Use the "
+            "encoder that the store was made with, or make another store."
+        )
+    for start in range(0, len(vectors), BLOCK_ROWS):
+        bad, why = unusable(vectors[start : start + BLOCK_ROWS], cosine)
+        if bad is not None:
+            raise ValueError(f"{why}; row {start + bad} (id {ids[start + bad]!r}) is not.")
+
+
+def unusable(vectors: Float32, cosine: bool) -> tuple[int | None, str]:
+    """Index of the first row that no score can use, and the rule that it breaks."""
+    finite = np.isfinite(vectors).all(axis=1)
+    if not finite.all():
+        return int(np.argmin(finite)), "Vectors are finite (no NaN, no infinity, float32 range)"
+    norms = row_norms(vectors)
+    if (norms > GREATEST_NORM).any():
+        return int(np.argmax(norms)), f"Vectors have a norm of at most {GREATEST_NORM:g}"
+    if cosine and not norms.all():
+        return int(np.argmin(norms)), "Vectors of a cosine store are not all zero"
+    return None, ""
+
+
+def row_norms(vectors: Float32) -> NDArray[np.float64]:
+    """Euclidean norms [n], summed in float64."""
+    wide = vectors.astype(np.float64)
+    return np.asarray(np.sqrt(np.einsum("nd,nd->n", wide, wide)))
+
+
+def scaled(vectors: Float32, norm: float) -> Float32:
+    """Rows of x [n d] scaled to the given norm; x is not changed and has no zero row."""
+    factors = norm / row_norms(vectors)
+    return np.asarray(vectors * factors[:, None], np.float32)
+
+
+def check_queries(vector: ArrayLike, dim: int, cosine: bool) -> Float32:
+    """Queries [d] or [m d] as float32 [m d]."""
+    queries = _numbers(vector, "vector")
+    if queries.ndim == 1 and (len(queries) or dim == 0):
+        queries = queries[None]
+    elif queries.ndim == 1:
+        queries = queries.reshape(0, dim)
+    if queries.ndim != 2:
+        raise ValueError(f"A query is an array [d] or [m d], got {queries.shape}.")
+    if queries.shape[1] != dim:
+        raise ValueError(
+            f"Queries of this store have {dim} dimensions, got {queries.shape[1]}. Use the "
+            "encoder that the store was made with."
+        )
+    bad, why = unusable(queries, cosine)
+    if bad is not None:
+        raise ValueError(f"{why}; query {bad} is not.")
+    return np.ascontiguousarray(queries)
+
+
+def check_k(k: int) -> int:
+    """How many hits: a whole number, at least 1."""
+    if isinstance(k, bool) or not isinstance(k, int | np.integer):
+        raise TypeError(f"k is a whole number, got {k!r}.")
+    if k < 1:
+        raise ValueError(f"k is at least 1, got {k}.")
+    return int(k)

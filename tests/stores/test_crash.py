@@ -1,0 +1,99 @@
+"""A writer that dies at any moment leaves the last commit, at most one operation more."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import attar
+from attar.stores.store import Store
+from tests.stores.worlds import DIM, reopen
+
+WRITER = """
+import sys
+import numpy as np
+from tests.stores.test_crash import operations
+from tests.stores.worlds import reopen
+path, start = sys.argv[1], int(sys.argv[2])
+store = reopen(path, "w", timeout=10)
+print("open", flush=True)
+for number in range(start, 10_000):
+    operations(store, number)
+    print(number, flush=True)
+"""
+
+
+def vector(number):
+    return np.random.default_rng(number).normal(size=(1, DIM)).astype(np.float32)
+
+
+def operations(store, number):
+    """The operation of this number; what it does depends on nothing else."""
+    if number % 11 == 10:
+        store.compact()
+    elif number % 5 == 4:
+        store.delete([f"d{number - 2}"])
+    elif number % 5 == 3:
+        store.upsert([f"d{number - 3}"], vector(number), [f"again {number}"])
+    else:
+        ids = [f"d{number}", f"e{number}"]
+        x = np.concatenate([vector(number), vector(-number % 999)])
+        store.add(ids, x, [f"t{number}"] * 2, [{"n": number}] * 2)
+
+
+def expected(count):
+    """Texts by id after the first `count` operations."""
+    truth = {}
+    for number in range(count):
+        if number % 11 == 10:
+            continue
+        if number % 5 == 4:
+            truth.pop(f"d{number - 2}", None)
+        elif number % 5 == 3:
+            truth[f"d{number - 3}"] = f"again {number}"
+        else:
+            truth |= {f"d{number}": f"t{number}", f"e{number}": f"t{number}"}
+    return truth
+
+
+def run_and_kill(path, start, delay):
+    """How many operations were acknowledged when the writer was killed `delay` s after opening."""
+    arguments = [sys.executable, "-c", WRITER, str(path), str(start)]
+    writer = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
+    assert writer.stdout.readline() == "open\n"
+    time.sleep(delay)
+    writer.send_signal(signal.SIGKILL)
+    lines = writer.stdout.read().splitlines()
+    writer.wait()
+    writer.stdout.close()
+    return int(lines[-1]) + 1 if lines else start
+
+
+def check(path, acknowledged):
+    """Contents are those of the acknowledged operations or of one more; returns how many."""
+    with reopen(path, "w", timeout=5) as store:
+        got = {r.id: r.text for r in store.iter()}
+        count = next((c for c in (acknowledged, acknowledged + 1) if expected(c) == got), None)
+        assert count is not None, (acknowledged, len(got))
+        if got:
+            hits = store.search(vector(0), k=len(got) + 5)
+            assert set(hits.ids[0]) == set(got)
+        on_disk = len(list((path / "segments").iterdir()))
+        assert on_disk == store.info()["segments"] * 2
+    return count
+
+
+@pytest.mark.parametrize("seed", [0])
+def test_killed_writers_lose_nothing(tmp_path, seed):
+    path = tmp_path / "s"
+    Store.create(path, attar.codec("int8"), keep_originals=True).close()
+    draw = random.Random(seed)
+    done = 0
+    for _ in range(8):
+        done = check(path, run_and_kill(path, done, draw.uniform(0, 0.25)))
+    assert done > 20
