@@ -1,0 +1,47 @@
+"""Exact scan: the k best rows by the formula of `stores.score`, and scores of given rows."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores.kernels.exact import native, reference
+from attar.stores.kernels.exact.source import Source as Source
+from attar.stores.kernels.exact.source import source as source
+from attar.stores.kernels.exact.top import Top as Top
+from attar.stores.kernels.library import native_level, thread_count
+from attar.stores.score import scores
+from attar.stores.types import Float32, Query
+
+
+def exact_top(
+    codes: Source,
+    query: Query,
+    k: int,
+    allowed: NDArray[np.bool_] | None = None,
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> Top:
+    """The k best of the allowed rows (bool [n]) for each query: k' = min(k, allowed) columns."""
+    level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
+    if level is None:
+        return reference.top(codes.layout.unpack(codes.codes), codes.sqnorm, query, k, allowed)
+    return native.top(codes, query, k, allowed, level, thread_count(threads))
+
+
+def exact_scores(
+    codes: Source,
+    query: Query,
+    rows: NDArray[np.int64],
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> Float32:
+    """Canonical scores [m c] of rows [m c]; a negative row scores minus infinity."""
+    level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
+    if level is not None:
+        return native.row_scores(codes, query, rows, level, thread_count(threads))
+    result = np.full(rows.shape, -np.inf, np.float32)
+    for q, wanted in enumerate(rows):
+        given = wanted[wanted >= 0]
+        norm = None if codes.sqnorm is None else codes.sqnorm[given]
+        levels = codes.layout.unpack(codes.codes[given])
+        result[q, wanted >= 0] = scores(query.coords[q], query.const[q], levels, norm)
+    return result

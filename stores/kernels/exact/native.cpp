@@ -1,0 +1,141 @@
+// Exact top-k over codes and canonical scores of given rows; see reference.py for the semantics.
+#include "decode.h"
+
+namespace attar {
+
+namespace {
+
+constexpr int ROWS = 8;  // rows that are decoded together, 24 kB at 768 dimensions
+
+struct Queries {
+  const float* coords;  // [m width], width a multiple of 16, zeros behind the last dimension
+  const float* constant;
+  int64_t m;
+  int64_t width;
+};
+
+// A few decoded rows and what the score needs beside the inner product.
+class Block {
+ public:
+  Block(const Source& source, int64_t width, int32_t level)
+      : source_(source), kernels_(kernels(level)), width_(width), y_(ROWS * width, 0.0f) {}
+
+  void fill(const int64_t* rows, int count) {
+    count_ = count;
+    for (int r = 0; r < count; ++r) {
+      kernels_.decode[source_.kind](source_, rows[r], y_.data() + r * width_);
+      factor_[r] = source_.scale ? half_to_float(source_.scale[rows[r]]) : 1.0f;
+      sqnorm_[r] = source_.sqnorm ? source_.sqnorm[rows[r]] : 0.0f;
+    }
+  }
+
+  void scores(const Queries& q, int64_t query, float* out) const {
+    kernels_.dots(q.coords + query * width_, y_.data(), width_, count_, out);
+    for (int r = 0; r < count_; ++r) {
+      const float product = factor_[r] * out[r];
+      const float sum = q.constant[query] + product;
+      out[r] = source_.sqnorm ? sum - sqnorm_[r] : sum;
+    }
+  }
+
+ private:
+  const Source& source_;
+  const Kernels& kernels_;
+  int64_t width_;
+  std::vector<float> y_;
+  float factor_[ROWS];
+  float sqnorm_[ROWS];
+  int count_ = 0;
+};
+
+void offer_block(const Block& block, const Queries& q, const int64_t* rows, int count,
+                 std::vector<TopK>& best) {
+  float out[ROWS];
+  for (int64_t query = 0; query < q.m; ++query) {
+    block.scores(q, query, out);
+    TopK& top = best[query];
+    for (int r = 0; r < count; ++r) {
+      if (out[r] >= top.floor()) top.offer({out[r], rows[r]});
+    }
+  }
+}
+
+void scan_range(const Source& s, const Queries& q, const uint8_t* mask, int64_t first,
+                int64_t last, int32_t level, std::vector<TopK>& best) {
+  Block block(s, q.width, level);
+  int64_t rows[ROWS];
+  int count = 0;
+  for (int64_t row = first; row < last; ++row) {
+    if (mask && (row & 7) == 0 && mask[row >> 3] == 0) {
+      row += 7;
+      continue;
+    }
+    if (!allowed(mask, row)) continue;
+    rows[count++] = row;
+    if (count == ROWS) {
+      block.fill(rows, count);
+      offer_block(block, q, rows, count, best);
+      count = 0;
+    }
+  }
+  if (count) {
+    block.fill(rows, count);
+    offer_block(block, q, rows, count, best);
+  }
+}
+
+}  // namespace
+
+}  // namespace attar
+
+// The k best rows of each query: rows int64 and scores float32 [m k], counts int64 [m]; dropped
+// float32 [m] is the best score that did not fit, equal to the last one kept when ties were cut.
+ATTAR_API void attar_exact_top(const attar::Source* source, const float* coords,
+                               const float* constant, int64_t m, int64_t width,
+                               const uint8_t* mask, int64_t k, int32_t threads, int32_t level,
+                               int64_t* rows, float* scores, int64_t* counts, float* dropped) {
+  using namespace attar;
+  const Queries q{coords, constant, m, width};
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, source->rows / 8 + 1));
+  std::vector<std::vector<TopK>> best(parts, std::vector<TopK>(m, TopK(k)));
+  const int64_t chunks = (source->rows + 7) / 8;
+  parallel(chunks, static_cast<int32_t>(parts), [&](int64_t part, int64_t first, int64_t last) {
+    scan_range(*source, q, mask, 8 * first, std::min(8 * last, source->rows), level, best[part]);
+  });
+  for (int64_t query = 0; query < m; ++query) {
+    for (int64_t part = 1; part < parts; ++part) best[0][query].merge(best[part][query]);
+    const std::vector<Hit> hits = best[0][query].sorted();
+    counts[query] = static_cast<int64_t>(hits.size());
+    dropped[query] = best[0][query].dropped();
+    for (size_t i = 0; i < hits.size(); ++i) {
+      rows[query * k + i] = hits[i].row;
+      scores[query * k + i] = hits[i].score;
+    }
+  }
+}
+
+// Canonical scores float32 [m c] of rows int64 [m c]; a negative row gives minus infinity.
+ATTAR_API void attar_exact_scores(const attar::Source* source, const float* coords,
+                                  const float* constant, int64_t m, int64_t width,
+                                  const int64_t* rows, int64_t c, int32_t threads, int32_t level,
+                                  float* scores) {
+  using namespace attar;
+  const Queries q{coords, constant, m, width};
+  parallel(m * c, threads, [&](int64_t, int64_t first, int64_t last) {
+    Block block(*source, width, level);
+    std::fill(scores + first, scores + last, -std::numeric_limits<float>::infinity());
+    int64_t i = first;
+    while (i < last) {
+      const int64_t query = i / c, end = std::min(last, (query + 1) * c);
+      int count = 0;
+      while (count < ROWS && i + count < end && rows[i + count] >= 0) ++count;
+      if (count == 0) {
+        ++i;
+        continue;
+      }
+      block.fill(rows + i, count);
+      block.scores(q, query, scores + i);
+      i += count;
+    }
+  });
+}

@@ -1,0 +1,103 @@
+// What every kernel shares: the instruction set levels and a top-k heap with the order of hits.
+//
+// No file is compiled for a particular CPU. Functions name their instruction set themselves
+// (ATTAR_AVX2, ATTAR_AVX512) and are called only when CPUID reports it.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <thread>
+#include <vector>
+
+#if defined(__GNUC__) && defined(__x86_64__)
+#define ATTAR_X86 1
+#include <immintrin.h>
+#define ATTAR_AVX2 __attribute__((target("avx2,f16c")))
+#define ATTAR_AVX512 \
+  __attribute__((target("avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni")))
+#endif
+
+#if defined(_WIN32)
+#define ATTAR_API extern "C" __declspec(dllexport)
+#else
+#define ATTAR_API extern "C" __attribute__((visibility("default")))
+#endif
+
+namespace attar {
+
+enum Level : int32_t { PORTABLE = 0, AVX2 = 1, AVX512 = 2 };
+
+struct Hit {
+  float score;
+  int64_t row;
+};
+
+// The order of hits within a segment: score descending, then row ascending.
+inline bool better(const Hit& a, const Hit& b) {
+  return a.score > b.score || (a.score == b.score && a.row < b.row);
+}
+
+// The k best hits; `dropped` is the best score that was seen and not kept.
+class TopK {
+ public:
+  explicit TopK(int64_t k) : k_(static_cast<size_t>(k)) {}
+
+  float floor() const { return floor_; }
+  float dropped() const { return dropped_; }
+  const std::vector<Hit>& heap() const { return heap_; }
+
+  // Callers may skip scores below `floor()`; those can be neither kept nor tie with what is.
+  void offer(const Hit& hit) {
+    if (heap_.size() < k_) {
+      heap_.push_back(hit);
+      std::push_heap(heap_.begin(), heap_.end(), better);
+    } else if (better(hit, heap_.front())) {
+      drop(heap_.front().score);
+      std::pop_heap(heap_.begin(), heap_.end(), better);
+      heap_.back() = hit;
+      std::push_heap(heap_.begin(), heap_.end(), better);
+    } else {
+      drop(hit.score);
+    }
+    if (heap_.size() == k_) floor_ = heap_.front().score;
+  }
+
+  void merge(const TopK& other) {
+    drop(other.dropped_);
+    for (const Hit& hit : other.heap_) offer(hit);
+  }
+
+  std::vector<Hit> sorted() const {
+    std::vector<Hit> hits = heap_;
+    std::sort(hits.begin(), hits.end(), better);
+    return hits;
+  }
+
+ private:
+  void drop(float score) { dropped_ = std::max(dropped_, score); }
+
+  size_t k_;
+  std::vector<Hit> heap_;
+  float floor_ = -std::numeric_limits<float>::infinity();
+  float dropped_ = -std::numeric_limits<float>::infinity();
+};
+
+inline bool allowed(const uint8_t* mask, int64_t row) {
+  return mask == nullptr || (mask[row >> 3] >> (row & 7) & 1) != 0;
+}
+
+// Runs body(part, first, last) for `threads` nearly equal parts of [0, n), the last one here.
+template <class Body>
+void parallel(int64_t n, int32_t threads, const Body& body) {
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, n));
+  std::vector<std::thread> workers;
+  for (int64_t p = 0; p + 1 < parts; ++p) {
+    workers.emplace_back([&, p] { body(p, n * p / parts, n * (p + 1) / parts); });
+  }
+  body(parts - 1, n * (parts - 1) / parts, n);
+  for (std::thread& worker : workers) worker.join();
+}
+
+}  // namespace attar
