@@ -9,7 +9,7 @@ from typing import final
 
 from attar.retrieval.sources.chunking import Chunking
 from attar.retrieval.sources.content import content_hash, decoded, numbered_lines
-from attar.retrieval.sources.fields import Fields, choose_fields
+from attar.retrieval.sources.fields import Fields, asked_fields, choose_fields
 from attar.retrieval.sources.source import Placed, Source, SourceError
 
 # The csv module refuses fields beyond 131,072 characters and a document may be longer. The limit is
@@ -34,8 +34,10 @@ class DelimitedSource(Source):
 
     @cached_property
     def hash(self) -> str:
-        """Hash of the file's bytes and of the fields that are taken."""
-        return content_hash((self.kind, *self.fields.settings()), [("", self.path)])
+        """Hash of the file's bytes and of the fields that were asked for."""
+        return content_hash(
+            (self.kind, *asked_fields(self.text_field, self.id_field)), [("", self.path)]
+        )
 
     @cached_property
     def fields(self) -> Fields:

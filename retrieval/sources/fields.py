@@ -1,7 +1,7 @@
 """Records (JSON objects, table rows) to documents: which fields are id, text and metadata."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +22,6 @@ class Fields:
 
     id: str
     text: tuple[str, ...]
-
-    def settings(self) -> tuple[str, ...]:
-        """What decides the documents besides the bytes of the file, for the source's hash."""
-        return (self.id, *self.text)
 
     def document(self, record: Mapping[str, Any], place: str) -> Document:
         """The document of one record; SourceError names the place."""
@@ -59,21 +55,28 @@ class Fields:
 
 
 def choose_fields(
-    known: Sequence[str] | Mapping[str, Any],
+    known: Iterable[str],
     text_field: str | Sequence[str] | None,
     id_field: str | None,
 ) -> Fields:
-    """Fields to read: the given ones, else `text` and the first of ID_FIELDS that is known.
+    """Fields to read: the given ones, else `text` and the first of ID_FIELDS that is known."""
+    there = set(known)
+    name = id_field or next((each for each in ID_FIELDS if each in there), ID_FIELDS[0])
+    return Fields(name, text_names(text_field))
 
-    text_field: one name, several, or several in one string with commas: "title,text".
-    """
+
+def text_names(text_field: str | Sequence[str] | None) -> tuple[str, ...]:
+    """Names of the text's fields: one, several, or several in one string, "title,text"."""
     text = text_field.split(",") if isinstance(text_field, str) else text_field or ("text",)
     names = tuple(each.strip() for each in text)
-    if not names or not all(names):
+    if not all(names):
         raise ValueError(f"text_field names one field or more, got {text_field!r}.")
-    return Fields(
-        id_field or next((each for each in ID_FIELDS if each in known), ID_FIELDS[0]), names
-    )
+    return names
+
+
+def asked_fields(text_field: str | Sequence[str] | None, id_field: str | None) -> tuple[str, ...]:
+    """What was asked for, for the source's hash: with the bytes it decides what is read."""
+    return (id_field or "", *text_names(text_field))
 
 
 def valid_id(value: Any, place: str) -> str:

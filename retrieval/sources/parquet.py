@@ -9,7 +9,7 @@ from typing import Any, final
 from attar.retrieval.extras import require
 from attar.retrieval.sources.chunking import Chunking
 from attar.retrieval.sources.content import content_hash
-from attar.retrieval.sources.fields import Fields, choose_fields
+from attar.retrieval.sources.fields import Fields, asked_fields, choose_fields
 from attar.retrieval.sources.source import Placed, Source, SourceError
 
 _ROWS = 1024
@@ -31,8 +31,10 @@ class ParquetSource(Source):
 
     @cached_property
     def hash(self) -> str:
-        """Hash of the file's bytes and of the fields that are taken."""
-        return content_hash((self.kind, *self.fields.settings()), [("", self.path)])
+        """Hash of the file's bytes and of the fields that were asked for."""
+        return content_hash(
+            (self.kind, *asked_fields(self.text_field, self.id_field)), [("", self.path)]
+        )
 
     @cached_property
     def fields(self) -> Fields:
