@@ -104,12 +104,16 @@ def _write(library: Library, change: Change, new: Addition, codec: Codec, name: 
         for part, k in zip(tail, keep, strict=True)
     ]
     pieces.append(Fresh(new.vectors, slot, codec, metric))
-    change.add_segment(Target("codes", codec, name, fingerprint, metric == "l2"), pieces)
+    change.add_segment(
+        Target("codes", codec.layout.fields, name, fingerprint, metric == "l2"), pieces
+    )
     if meta["keep_originals"]:
         exact = ExactCodec(new.vectors.shape[1])
         same: list[Piece] = [Kept(part, k) for part, k in zip(twins, keep, strict=True)]
         same.append(Fresh(new.vectors, slot, exact, ""))
-        change.add_segment(Target("originals", exact, EXACT, fingerprint, False), same)
+        change.add_segment(
+            Target("originals", exact.layout.fields, EXACT, fingerprint, False), same
+        )
     for part in (*tail, *twins):
         change.remove_segment(part.row)
 
@@ -163,12 +167,14 @@ def compact(library: Library) -> None:
             if len(parts) == 1 and parts[0].live.all():
                 continue
             row, keeps = parts[0].row, [part.live for part in parts]
-            sqnorm = parts[0].sqnorm(slice(0, 0)) is not None
-            target = Target("codes", parts[0].codec, row.codec, row.fingerprint, sqnorm)
+            sqnorm = library.meta["metric"] == "l2"
+            fields = parts[0].codec.layout.fields
+            target = Target("codes", fields, row.codec, row.fingerprint, sqnorm)
             change.add_segment(target, [Kept(p, k) for p, k in zip(parts, keeps, strict=True)])
             twins = snapshot.originals[first:last]
             if twins:
-                kind = Target("originals", twins[0].codec, EXACT, row.fingerprint, False)
+                fields = twins[0].codec.layout.fields
+                kind = Target("originals", fields, EXACT, row.fingerprint, False)
                 change.add_segment(kind, [Kept(p, k) for p, k in zip(twins, keeps, strict=True)])
             for part in (*parts, *twins):
                 change.remove_segment(part.row)

@@ -21,6 +21,7 @@ from attar.stores import creation, growth, inputs
 from attar.stores.disk.change import Change, plain_json, remove_orphans, seal_catalog
 from attar.stores.disk.library import Library
 from attar.stores.disk.lock import WriterLock
+from attar.stores.disk.verify import Report, verify
 from attar.stores.errors import EncoderMismatchError, StoreError
 from attar.stores.filters.dialect import check_filter
 from attar.stores.information import describe
@@ -407,6 +408,10 @@ class Store:
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and bool(self._library.slots([name]))
+
+    def verify(self) -> Report:
+        """Compare everything on disk with its checksums and cross-references; changes nothing."""
+        return verify(self._library.folder)
 
     def info(self) -> dict[str, Any]:
         """What the store is and what it costs, as plain values."""

@@ -69,6 +69,17 @@ def document_crc(name: str, text: str | None, metadata: str | None) -> int:
     return zlib.crc32(b"".join([head, *parts]))
 
 
+def is_whole(name: object, text: object, metadata: object, crc: int) -> bool:
+    """Whether a document is what was committed; damage may have changed even its types."""
+    if not isinstance(name, str):
+        return False
+    if not (text is None or isinstance(text, str)):
+        return False
+    if not (metadata is None or isinstance(metadata, str)):
+        return False
+    return document_crc(name, text, metadata) == crc
+
+
 def create(
     folder: Path, meta: dict[str, Any], codec: tuple[str, str, int, int] | None = None
 ) -> None:

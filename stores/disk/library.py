@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.disk import catalog
-from attar.stores.disk.catalog import SegmentRow, document_crc
+from attar.stores.disk.catalog import SegmentRow, is_whole
 from attar.stores.disk.seal import check_seal, read_seal
 from attar.stores.disk.segment import Segment
 from attar.stores.errors import CorruptStoreError, StoreError
@@ -232,7 +232,7 @@ def checked_record(
     slot: int, name: str, text: str | None, metadata: str | None, crc: int
 ) -> tuple[int, Record]:
     """Slot and record of one catalog row, compared with its checksum."""
-    if document_crc(name, text, metadata) != crc:
+    if not is_whole(name, text, metadata, crc):
         raise CorruptStoreError(
             f"The document of id {name!r:.80} is not what was committed. Run Store.verify for the "
             "extent, then Store.repair."

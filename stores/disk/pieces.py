@@ -54,13 +54,12 @@ class Kept(Piece):
 
 @dataclass(frozen=True)
 class Recoded(Piece):
-    """Rows of an old segment under another codec, from its codes or from kept originals."""
+    """Rows of an old segment under another codec, from its codes."""
 
     part: Part
     keep: NDArray[np.bool_]
     codec: Codec
     metric: str
-    original: Part | None = None
 
     @property
     def slots(self) -> NDArray[np.int64]:
@@ -68,13 +67,33 @@ class Recoded(Piece):
         return self.part.slots_of(np.flatnonzero(self.keep))
 
     def blocks(self) -> Iterator[Arrays]:
-        """Decode, scale, encode; squared norms of an l2 store are those of the documents."""
+        """Decode, scale, encode; squared norms of an l2 store stay those of the documents."""
         for rows in _row_blocks(self.keep):
-            x = (self.original or self.part).decoded(rows)
+            x = self.part.decoded(rows)
             codes = self.codec.encode(_rescaled(x, self.metric, self.codec.norm))
             arrays: dict[str, NDArray[Any]] = dict(codes.fields)
             sqnorm = self.part.sqnorm(rows)
             yield arrays if sqnorm is None else arrays | {SQNORM: sqnorm[:, None]}
+
+
+@dataclass(frozen=True)
+class FromOriginals(Piece):
+    """Codes made again from kept originals; `part` holds the originals."""
+
+    part: Part
+    keep: NDArray[np.bool_]
+    codec: Codec
+    metric: str
+
+    @property
+    def slots(self) -> NDArray[np.int64]:
+        """Slots of the rows that stay."""
+        return self.part.slots_of(np.flatnonzero(self.keep))
+
+    def blocks(self) -> Iterator[Arrays]:
+        """As for new documents."""
+        for rows in _row_blocks(self.keep):
+            yield _encoded(self.part.decoded(rows), self.codec, self.metric)
 
 
 def _rescaled(x: Float32, metric: str, norm: float) -> Float32:
@@ -105,9 +124,13 @@ class Fresh(Piece):
         """Scale and encode, one block in memory at a time."""
         for start in range(0, len(self.vectors), BLOCK_ROWS):
             x = np.asarray(self.vectors[start : start + BLOCK_ROWS])
-            codes = self.codec.encode(metrics.documents(x, self.metric, self.codec.norm))
-            arrays: dict[str, NDArray[Any]] = dict(codes.fields)
-            yield arrays if self.metric != "l2" else arrays | {SQNORM: metrics.sqnorms(x)[:, None]}
+            yield _encoded(x, self.codec, self.metric)
+
+
+def _encoded(x: Float32, codec: Codec, metric: str) -> Arrays:
+    codes = codec.encode(metrics.documents(x, metric, codec.norm))
+    arrays: dict[str, NDArray[Any]] = dict(codes.fields)
+    return arrays if metric != "l2" else arrays | {SQNORM: metrics.sqnorms(x)[:, None]}
 
 
 def _row_blocks(keep: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
@@ -118,10 +141,10 @@ def _row_blocks(keep: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:
 
 @dataclass(frozen=True)
 class Target:
-    """Which segment to write: its kind, its codec and the codec's hash, its fingerprint."""
+    """Which segment to write: its kind, the fields of its layout, its codec, its fingerprint."""
 
     kind: str
-    codec: Codec
+    fields: tuple[Field, ...]
     codec_hash: str
     fingerprint: str
     sqnorm: bool
@@ -131,7 +154,7 @@ def write_pieces(path: Path, target: Target, pieces: Sequence[Piece]) -> Segment
     """Write one segment file, durable but for its name in the folder."""
     slots = np.concatenate([piece.slots for piece in pieces])
     first, last, rows = int(slots[0]), int(slots[-1]), len(slots)
-    fields = list(target.codec.layout.fields)
+    fields = list(target.fields)
     if target.sqnorm:
         fields.append(Field(SQNORM, "float32", 1))
     dense = last - first + 1 == rows
