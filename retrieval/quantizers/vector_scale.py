@@ -9,10 +9,11 @@ from attar.stores.types import Float32
 def rms_unit(z: Float32) -> float:
     """Root mean square of all entries, as a power of two: what scales are measured in.
 
-    A power of two is exact in every type, so that the unit itself never rounds anything.
+    A power of two is exact in every type, so that the unit itself never rounds anything. At least
+    2^-100: where float32 itself loses digits, data are as good as zero.
     """
     rms = float(np.sqrt(np.mean(np.square(z, dtype=np.float64))))
-    return float(2.0 ** np.round(np.log2(rms))) if rms > 0 else 1.0
+    return float(2.0 ** max(round(float(np.log2(rms))), -100)) if rms > 0 else 1.0
 
 
 def scale_rows(z: Float32, unit: float, largest: float) -> tuple[Float32, NDArray[np.float16]]:
