@@ -16,7 +16,7 @@ Change = Callable[[Tensor], Tensor]
 """[b t d] -> [b t d]."""
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)  # not frozen: torch.compile cannot construct frozen dataclasses
 class Layer:
     """One pre-norm layer: x = x + scale1(attend(norm1(x))); x = x + scale2(mlp(norm2(x))).
 

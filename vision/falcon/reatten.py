@@ -66,6 +66,7 @@ class ReAtten(nn.Module):
 
     def __init__(self, d: int, heads: int, depth: int) -> None:
         super().__init__()
+        self.heads = heads
         self.layers = nn.ModuleList(InteractAttention(d, heads) for _ in range(depth))
 
     @classmethod

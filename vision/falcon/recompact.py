@@ -1,5 +1,7 @@
 """Registers that carry the image out of the encoder in place of its patches."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -103,6 +105,29 @@ class ReCompact(Reducer):
         changes = None if self.reatten is None else self.reatten.changes(views, self.m)
         x = vit.run(x, self.enter_layer, stop, changes)[:, -self.m :]
         return vit.leave(x) if stop == depth else x
+
+    def settings(self) -> dict[str, Any]:
+        """Numbers only; the interaction and the generator are named by theirs."""
+        reatten = self.reatten
+        heads_depth = None if reatten is None else [reatten.heads, len(reatten.layers)]
+        return {
+            "d": self.rows.shape[1],
+            "m": self.m,
+            "max_side": self.rows.shape[0] - 1,
+            "enter_layer": self.enter_layer,
+            "reatten": heads_depth,
+            "regen": None if self.regen is None else [self.regen.scales, self.regen.hidden],
+        }
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> "ReCompact":
+        """The twin."""
+        d, reatten, regen = settings["d"], settings["reatten"], settings["regen"]
+        made = {
+            "reatten": None if reatten is None else ReAtten(d, *reatten),
+            "regen": None if regen is None else ReGen(d, *regen),
+        }
+        return cls(**settings | made)
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """m, for any grid."""

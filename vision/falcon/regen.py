@@ -19,7 +19,7 @@ class ReGen(nn.Module):
 
     def __init__(self, d: int, scales: int = 6, hidden: int = 256, seed: int = 0) -> None:
         super().__init__()
-        self.scales = scales
+        self.scales, self.hidden = scales, hidden
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.mlp = nn.Sequential(nn.Linear(4 * scales, hidden), nn.GELU(), nn.Linear(hidden, d))

@@ -1,5 +1,7 @@
 """The reference: every patch token."""
 
+from typing import Any
+
 from torch import Tensor
 
 from attar.vision.reducers.reducer import Reducer
@@ -13,6 +15,10 @@ class AllTokens(Reducer):
     def forward(self, vit: ViT, views: Views, select_layer: int = -1) -> Tensor:
         """Patch tokens [v n d]."""
         return vit(views.pixels, select_layer=select_layer).patches  # type: ignore[no-any-return]
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {}
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """All."""

@@ -1,5 +1,7 @@
 """Mean over tiles of the grid."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -26,6 +28,10 @@ class AveragePool(Reducer):
         tokens = vit(views.pixels, select_layer=select_layer)
         self.num_tokens(tokens.grid)
         return pool_patches(tokens.patches, tokens.grid, self.side)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"num": self.side**2}
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """`num`, which may not exceed the patches."""

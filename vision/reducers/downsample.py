@@ -1,5 +1,7 @@
 """A smaller image has fewer patches."""
 
+from typing import Any
+
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -27,6 +29,10 @@ class Downsample(Reducer):
         )
         tokens = vit(small.to(views.pixels.dtype), select_layer=select_layer)
         return tokens.patches  # type: ignore[no-any-return]
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"num": self.side**2}
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """`num`, which may not exceed the patches."""

@@ -1,5 +1,7 @@
 """Neighbours become channels."""
 
+from typing import Any
+
 from torch import Tensor
 
 from attar.vision.reducers.reducer import Reducer
@@ -32,6 +34,10 @@ class PixelShuffle(Reducer):
         tokens = vit(views.pixels, select_layer=select_layer)
         self.num_tokens(tokens.grid)
         return shuffle_patches(tokens.patches, tokens.grid, self.factor)
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"factor": self.factor}
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """One token per factor^2 patches; both sides must be divisible."""

@@ -1,5 +1,7 @@
 """The baseline that pruning methods have to beat."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -34,6 +36,10 @@ class RandomTokens(Reducer):
         # One row of places for all views, so that a view does not depend on its neighbours.
         places = choose_patches(1, tokens.patches.shape[1], keep, self.seed)[0]
         return tokens.patches[:, places.to(tokens.patches.device)]  # type: ignore[no-any-return]
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"keep": self.keep, "seed": self.seed}
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """`keep`, if there are so many."""

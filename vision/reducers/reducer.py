@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -25,6 +26,15 @@ class Reducer(nn.Module, ABC):
     @abstractmethod
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """Tokens k per view with a grid of (h, w) patches; refuses grids that do not fit."""
+
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What `from_settings` needs to make a twin with other weights; JSON types only."""
+
+    @classmethod
+    def from_settings(cls, settings: dict[str, Any]) -> "Reducer":
+        """The twin. The settings are the constructor's arguments unless a method says otherwise."""
+        return cls(**settings)
 
     def width(self, d: int) -> int:
         """Width w of the tokens for an encoder of width d."""

@@ -1,5 +1,7 @@
 """Learned queries behind the encoder."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,7 @@ class PerceiverResampler(Reducer):
                 f"num and depth must be positive and heads must divide d, got num={num}, "
                 f"depth={depth}, d={d}, heads={heads}."
             )
+        self.heads = heads
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.queries = nn.Parameter(torch.randn(num, d) * 0.02)
@@ -38,6 +41,15 @@ class PerceiverResampler(Reducer):
         for layer in self.layers:
             q = layer(q, patches)
         return self.norm(q)  # type: ignore[no-any-return]
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {
+            "d": self.queries.shape[1],
+            "num": self.queries.shape[0],
+            "depth": len(self.layers),
+            "heads": self.heads,
+        }
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """The queries, for any grid."""

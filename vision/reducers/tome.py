@@ -1,5 +1,7 @@
 """Token merging inside the encoder, without training."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -104,6 +106,10 @@ class ToMe(Reducer):
         for layer, merges in zip(list(vit.layers)[:stop], plan, strict=True):
             x, size = self.merge_layer(layer, x, size, merges, protected)
         return (vit.leave(x) if stop == len(vit.layers) else x)[:, protected:]
+
+    def settings(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"keep": self.keep}
 
     def num_tokens(self, grid: tuple[int, int]) -> int:
         """`keep`, if there are so many."""
