@@ -7,6 +7,7 @@ orphans, which the next writer removes; a crash after it loses nothing.
 """
 
 import json
+import logging
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ from attar.stores.inputs import Batch
 from attar.stores.protocols import Codec
 
 _CHUNK = 500
+logger = logging.getLogger(__name__)
 
 
 class Change:
@@ -204,14 +206,20 @@ def unseal(folder: Path) -> None:
 
 
 def seal_catalog(library: Library) -> None:
-    """Fold the write-ahead log into the catalog and witness the result, unless readers hold it."""
+    """Fold the write-ahead log into the catalog and witness the result, unless readers hold it.
+
+    A disk that refuses leaves the store unsealed: all is in the log, the next writer folds it.
+    """
     path = library.folder / catalog.NAME
     with library.guard:
         connection = library.connection
-        busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if not busy:
-            size, crc = file_crc(path)
-            write_seal(library.folder, Seal(library.snapshot.counter, True, size, crc), True)
+        try:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                size, crc = file_crc(path)
+                write_seal(library.folder, Seal(library.snapshot.counter, True, size, crc), True)
+        except (sqlite3.OperationalError, OSError) as error:
+            logger.warning("%s was closed unsealed: %s", library.folder, error)
 
 
 def remove_orphans(library: Library) -> list[str]:

@@ -1,0 +1,103 @@
+"""A writer that is killed, or refused by the disk, at a chosen system call.
+
+strace counts the calls that change the disk during a fixed sequence of operations; then the same
+sequence runs again and again, killed at the n-th call, or told there that the disk is full. The
+test takes a share of the points; `python -m tests.stores.torture` takes them all.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+import attar
+from attar.stores.disk.verify import verify
+from attar.stores.store import Store
+from tests.stores.test_crash import check, expected
+from tests.stores.worlds import reopen
+
+CALLS = ("pwrite64", "fsync", "fdatasync", "rename", "unlink", "ftruncate")
+OPERATIONS = 13
+
+WRITER = """
+import sys
+from tests.stores.test_crash import operations
+from tests.stores.worlds import reopen
+store = reopen(sys.argv[1], "w")
+for number in range(int(sys.argv[2])):
+    try:
+        operations(store, number)
+    except OSError as error:
+        print("refused", number, error.errno, flush=True)
+        break
+    print(number, flush=True)
+else:
+    store.close()
+"""
+
+
+def make(path):
+    shutil.rmtree(path, ignore_errors=True)
+    Store.create(path, attar.codec("int8"), keep_originals=True).close()
+
+
+def traced(path, options, log):
+    """Run the sequence under strace; returns what the writer printed."""
+    command = ["strace", "-f", "-qqq", "--seccomp-bpf", "-o", str(log), *options]
+    command += [sys.executable, "-c", WRITER, str(path), str(OPERATIONS)]
+    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
+    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert "Traceback" not in run.stderr, run.stderr
+    return run.stdout.splitlines()
+
+
+def points(path, log):
+    """How often each call occurs: (call, count)."""
+    make(path)
+    lines = traced(path, ["-e", f"trace={','.join(CALLS)}"], log)
+    assert lines[-1] == str(OPERATIONS - 1)
+    text = log.read_text()
+    return [(call, text.count(f" {call}(")) for call in CALLS]
+
+
+def _injected(call, what):
+    return ["-e", f"trace={call}", "-e", f"inject={call}:{what}"]
+
+
+def kill_at(path, log, call, count):
+    """Kill at one call, then check that a prefix of the operations is there, and go on."""
+    make(path)
+    lines = traced(path, _injected(call, f"signal=SIGKILL:when={count}"), log)
+    acknowledged = int(lines[-1]) + 1 if lines else 0
+    check(path, acknowledged)
+    assert verify(path).problems == (), (call, count)
+
+
+def refuse_at(path, log, call, count):
+    """Refuse one call for want of space; the operation fails as a whole or goes through."""
+    make(path)
+    lines = traced(path, _injected(call, f"error=ENOSPC:when={count}"), log)
+    done = sum(line.isdigit() for line in lines)
+    with reopen(path, "w") as store:
+        got = {r.id: r.text for r in store.iter()}
+        assert got in (expected(done), expected(done + 1)), (call, count, lines[-1:])
+    assert verify(path).problems == (), (call, count)
+
+
+needs_strace = pytest.mark.skipif(
+    shutil.which("strace") is None and "ATTAR_CI" not in os.environ, reason="strace is not here"
+)
+
+
+@needs_strace
+def test_killed_or_refused_at_system_calls(tmp_path):
+    path, log = tmp_path / "s", tmp_path / "log"
+    found = points(path, log)
+    assert all(count > 0 for _, count in found), found
+    for index, (call, count) in enumerate(found):
+        kill_at(path, log, call, 1 + (7 * index + count // 2) % count)
+        kill_at(path, log, call, count)
+        if call in ("pwrite64", "fsync", "fdatasync"):
+            refuse_at(path, log, call, 1 + (5 * index + count // 3) % count)
