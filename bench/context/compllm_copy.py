@@ -1,0 +1,166 @@
+"""CompLLM on Gemma 3 270M: 160 tokens of context as 80 embeddings, 64 tokens to predict.
+
+Two tasks: go on with the text, or copy a random span of 64 context tokens. Perplexity of the answer
+given the context in every form, on texts that no training saw. Trains by the CPU recipe (resumable;
+checkpoints under ~/.cache/attar/bench) when the checkpoint is not complete.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from attar.context.compllm import CompLLM, Recipe, Sample, Training, cut, train
+from attar.context.compllm.compressor import group_means
+from bench.context.gemma import load_gemma
+from bench.context.prose import HELD_OUT, Ids, streams, window
+from bench.registry import Result, bench
+
+CONTEXT, ANSWER, BATCH = 160, 64, 2
+CHECKPOINTS = Path.home() / ".cache" / "attar" / "bench"
+RECIPES = {
+    "pooled": (Recipe(variant="pooled"), Training(steps=400, check_every=100)),
+    "eos": (Recipe(variant="eos"), Training(steps=150, check_every=50)),
+}
+
+
+def sample(texts: list[Ids], copying: bool, bos: int, rng: np.random.Generator) -> Sample:
+    """Draw a context and its answer: the text that follows, or a span of the context itself."""
+    ids = window(texts, CONTEXT + ANSWER, rng)
+    context = ids[:CONTEXT]
+    start = int(rng.integers(CONTEXT - ANSWER + 1))
+    answer = context[start : start + ANSWER] if copying else ids[CONTEXT:]
+    return Sample(context, (), answer, (bos,))
+
+
+def batches(texts: list[Ids], bos: int, seed: int) -> Callable[[int], list[Sample]]:
+    """Return step -> samples: half continuation, half copying."""
+
+    def at(step: int) -> list[Sample]:
+        rng = np.random.default_rng((seed, step))
+        return [sample(texts, i % 2 == 1, bos, rng) for i in range(BATCH)]
+
+    return at
+
+
+def held_out(texts: list[Ids], bos: int, each: int, seed: int) -> dict[str, list[Sample]]:
+    """Return `each` samples of either task from the held-out texts."""
+    rng = np.random.default_rng(seed)
+    return {
+        "continuation": [sample(texts, False, bos, rng) for _ in range(each)],
+        "copy": [sample(texts, True, bos, rng) for _ in range(each)],
+    }
+
+
+@torch.no_grad()
+def answer_nll(llm: Any, context: Tensor, head: list[int], answer: list[int]) -> float:
+    """Mean negative log-likelihood of the answer tokens after head and context embeddings."""
+    embed = llm.get_input_embeddings()
+    parts = [embed(torch.tensor(head)), context, embed(torch.tensor(answer))]
+    hidden = llm.get_decoder()(inputs_embeds=torch.cat(parts)[None], use_cache=False)
+    states = hidden.last_hidden_state[0, -len(answer) - 1 : -1]
+    logits = llm.lm_head(states.contiguous()).float()
+    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(answer)))
+
+
+def forms(llm: Any, ids: list[int]) -> dict[str, Tensor]:
+    """Return the context in every form that needs no training."""
+    tokens = llm.get_input_embeddings()(torch.tensor(ids))
+    half = len(ids) // 2
+    return {
+        "full context": tokens,
+        "none": tokens[:0],
+        "truncated, last half": tokens[half:],
+        "truncated, first half": tokens[:half],
+        "every second token": tokens[1::2],
+        "mean of pairs": group_means(tokens.float(), 2).to(tokens.dtype),
+    }
+
+
+def perplexities(
+    llm: Any, samples: list[Sample], form: Callable[[list[int]], dict[str, Tensor]]
+) -> dict[str, float]:
+    """Return the perplexity of the answers under each form of the contexts."""
+    nll: dict[str, list[float]] = {}
+    for s in samples:
+        for name, context in form(list(s.context)).items():
+            nll.setdefault(name, []).append(
+                answer_nll(llm, context, list(s.before), list(s.answer))
+            )
+    return {name: math.exp(float(np.mean(values))) for name, values in nll.items()}
+
+
+def compressed(compressor: CompLLM) -> Callable[[list[int]], dict[str, Tensor]]:
+    """Return the form that a compressor gives."""
+
+    def form(ids: list[int]) -> dict[str, Tensor]:
+        return {"compressed": compressor.compress_segments(cut(ids, compressor.recipe.segment))}
+
+    return form
+
+
+def trained(
+    variant: str, quick: bool, progress: Any = None
+) -> tuple[CompLLM, list[dict[str, Any]]]:
+    """Train a variant, or go on, or just load it; return it with its held-out records."""
+    llm, tokenizer = load_gemma()
+    recipe, training = RECIPES[variant]
+    name = variant
+    if quick:
+        training, name = replace(training, steps=4, check_every=4), f"{variant}-quick"
+    compressor = CompLLM(llm, tokenizer, recipe, seed=0)
+    train_texts, test_texts = streams(tokenizer)
+    bos = tokenizer.bos_token_id
+    tests = held_out(test_texts, bos, 2 if quick else 48, seed=1)
+
+    def check(model: CompLLM) -> dict[str, float]:
+        return {
+            task: perplexities(llm, samples, compressed(model))["compressed"]
+            for task, samples in tests.items()
+        }
+
+    folder = CHECKPOINTS / f"compllm-{name}"
+    records = train(
+        compressor, batches(train_texts, bos, seed=0), training, folder, check, progress
+    )
+    return compressor, records
+
+
+@bench("context/compllm_copy", gate="tests/context/compllm")
+def compllm_copy(quick: bool) -> Result:
+    llm, tokenizer = load_gemma()
+    _, texts = streams(tokenizer)
+    tests = held_out(texts, tokenizer.bos_token_id, 2 if quick else 48, seed=1)
+    plain = {t: perplexities(llm, s, lambda ids: forms(llm, ids)) for t, s in tests.items()}
+    rows: list[dict[str, Any]] = [
+        {"context as": name, "positions": _positions(name)} | {t: plain[t][name] for t in tests}
+        for name in plain["copy"]
+    ]
+    records = {}
+    for variant in RECIPES:
+        records[variant] = trained(variant, quick)[1]
+        rows += [
+            {"context as": f"CompLLM {variant}, step {r['step']}", "positions": CONTEXT // 2}
+            | {task: r[task] for task in tests}
+            for r in records[variant]
+        ]
+    best = min(plain["copy"]["every second token"], plain["copy"]["mean of pairs"])
+    got = records["pooled"][-1]["copy"]
+    bar = f"at most half of {best:.2f}, the better of every second token and mean of pairs"
+    setup = {
+        "model": "gemma-3-270m Q4_K_M dequantised, bfloat16, CPU, 1 thread",
+        "recipes": {v: asdict(t) | asdict(r) for v, (r, t) in RECIPES.items()},
+        "batch": BATCH, "held out": HELD_OUT, "samples per task": 2 if quick else 48, "seed": 0,
+    }  # fmt: skip
+    return Result(
+        rows, setup, {"copy perplexity": {"bar": bar, "measured": got, "met": got <= best / 2}}
+    )
+
+
+def _positions(name: str) -> int:
+    return {"full context": CONTEXT, "none": 0}.get(name, CONTEXT // 2)
