@@ -14,12 +14,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from attar.codecs import codec as codec
     from attar.codecs import load_codec as load_codec
+    from attar.encoders import encoder as encoder
+    from attar.store import Store as Store
+    from attar.store import open as open
 
 __version__ = "0.1.0"
 
 _WHERE = {
     "codec": "attar.codecs",
     "load_codec": "attar.codecs",
+    "encoder": "attar.encoders",
+    "Store": "attar.store",
+    "open": "attar.store",
 }
 
 __all__ = ["__version__", *_WHERE]

@@ -16,7 +16,6 @@ from attar.stores.types import Codes, Float32
 
 SLOT = "store.slot"
 SQNORM = "store.sqnorm"
-ORIGINAL = "store.original"
 
 
 @dataclass(frozen=True)
@@ -99,11 +98,11 @@ class Snapshot:
             if (rows >= 0).any():
                 yield chosen[index], where[rows >= 0], rows[rows >= 0]
 
-    def vectors(self, slots: NDArray[np.int64], dim: int) -> Float32:
-        """Decoded vectors [n d] of live slots."""
+    def vectors(self, slots: NDArray[np.int64], dim: int, originals: bool = False) -> Float32:
+        """Vectors [n d] of live slots: decoded, or the kept originals."""
         result = np.empty((len(slots), dim), np.float32)
         found = np.zeros(len(slots), bool)
-        for part, where, rows in self.locate(slots):
+        for part, where, rows in self.locate(slots, self.originals if originals else None):
             result[where] = part.decoded(rows)
             found[where] = True
         if not found.all():

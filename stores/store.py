@@ -9,7 +9,7 @@ with spec strings and encoder names.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,21 +21,16 @@ from attar.stores import creation, growth, inputs
 from attar.stores.disk.change import Change, plain_json, remove_orphans, seal_catalog
 from attar.stores.disk.library import Library
 from attar.stores.disk.lock import WriterLock
-from attar.stores.disk.verify import Report, verify
 from attar.stores.errors import EncoderMismatchError, StoreError
-from attar.stores.filters.dialect import check_filter
-from attar.stores.information import describe
 from attar.stores.inputs import Batch, Metadata
 from attar.stores.probes import check_encoder
 from attar.stores.protocols import Codec, Encoder, Recipe
-from attar.stores.records import Record
-from attar.stores.search import search
-from attar.stores.types import Float32, Hits
+from attar.stores.types import Float32
 
 StorePath = str | os.PathLike[str]
 
 
-class Store:
+class Store(StoreReading):
     """An open store. Make one with `create`, open one with `open`; a context manager closes it.
 
     Threads may share a store; a forked process must open its own.
@@ -48,10 +43,9 @@ class Store:
         recipe: Recipe | None,
         encoder: Encoder | None,
     ) -> None:
-        self._library = library
+        super().__init__(library, encoder)
         self._lock = lock
         self._recipe = recipe
-        self._encoder = encoder
 
     @classmethod
     def create(
@@ -195,8 +189,6 @@ class Store:
             check_encoder(encoder, own, name, creation.unpack_probes(meta["probes"]))
         self._encoder = encoder
 
-    # -- changing ---------------------------------------------------------------------------------
-
     def add(
         self,
         ids: Iterable[str],
@@ -303,157 +295,6 @@ class Store:
         _ = self._library.connection
         return self._library
 
-    # -- reading ----------------------------------------------------------------------------------
-
-    def search(
-        self,
-        vector: ArrayLike | None = None,
-        k: int = 10,
-        *,
-        text: str | Sequence[str] | None = None,
-        filter: Mapping[str, Any] | None = None,
-        exact: bool = True,
-        recall: float | None = None,
-        alpha: float | None = None,
-        threads: int | None = None,
-        impl: str = "auto",
-    ) -> Hits:
-        """The k best documents per query, exactly, by the scores of their codes.
-
-        Parameters
-        ----------
-        vector
-            One query [d] or several [m d]; any real dtype and memory order.
-        k
-            Hits per query, at least 1; fewer come back when fewer documents match.
-        text
-            One question or several, embedded by the attached encoder; instead of `vector`.
-        filter
-            On metadata, see `stores.filters.dialect`.
-        threads
-            Threads over blocks of rows, the matrix products single-threaded; None leaves it to the
-            matrix library. Never changes the result.
-
-        Returns
-        -------
-        Hits
-            ids [m k'] and float32 scores [m k'], k' = min(k, live matches), best first; ties by id.
-        """
-        _check_plain(exact, recall, alpha, threads, impl)
-        k = inputs.check_k(k)
-        _ = self._library.connection
-        if filter is not None:
-            check_filter(filter)
-        queries = self._queries(vector, text)
-        return search(self._library, queries, k, filter, threads)
-
-    def _queries(self, vector: ArrayLike | None, text: str | Sequence[str] | None) -> Float32:
-        meta = self._library.meta
-        if (vector is None) == (text is None):
-            raise ValueError("A search takes vector= or text=, exactly one of them.")
-        if vector is None:
-            if self._encoder is None:
-                raise ValueError(
-                    "A search by text needs the store's encoder, none is attached. Pass vector=, "
-                    "or attach the encoder when opening."
-                )
-            texts = [text] if isinstance(text, str) else list(text or ())
-            vector = np.zeros((0, self._encoder.dim), np.float32)
-            if texts:
-                vector = self._encoder.encode_queries(texts)
-        array = np.asarray(vector)
-        dim = meta["dim"] if meta["dim"] is not None else array.shape[-1]
-        return inputs.check_queries(array, int(dim), meta["metric"] == "cosine")
-
-    def get(self, ids: Iterable[str]) -> list[Record]:
-        """Documents by id, in the order of `ids`; those that do not exist are left out."""
-        return [record for _, record in self._library.records(inputs.check_ids(ids))]
-
-    def iter(self, batch: int = 1000, *, vectors: bool = False) -> Iterator[Record]:
-        """All documents in the order in which they were added, `batch` in memory at a time."""
-        if batch < 1:
-            raise ValueError(f"batch is at least 1, got {batch}.")
-        slot = -1
-        while True:
-            with self._library.guard:
-                rows = self._library.after(slot, batch)
-                if vectors and rows:
-                    x = self._vectors([one for one, _ in rows])
-            if not rows:
-                return
-            slot = rows[-1][0]
-            for index, (_, record) in enumerate(rows):
-                vector = x[index] if vectors else None
-                yield Record(record.id, record.text, record.metadata, vector)
-
-    def vectors(self, ids: Iterable[str]) -> Float32:
-        """Decoded vectors float32 [n d] in the order of `ids`, as the metric stores them.
-
-        A cosine store gives them scaled to its codec's norm.
-        """
-        names = inputs.check_ids(ids)
-        with self._library.guard:
-            slots = self._library.slots(names)
-            for name in names:
-                if name not in slots:
-                    raise ValueError(f"vectors takes ids that exist; {name!r:.80} does not.")
-            return self._vectors([slots[name] for name in names])
-
-    def _vectors(self, slots: list[int]) -> Float32:
-        dim = int(self._library.meta["dim"] or 0)
-        return self._library.snapshot.vectors(np.array(slots, np.int64), dim)
-
-    def __len__(self) -> int:
-        return self._library.snapshot.live
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(self._library.slots([name]))
-
-    def verify(self) -> Report:
-        """Compare everything on disk with its checksums and cross-references; changes nothing."""
-        return verify(self._library.folder)
-
-    def info(self) -> dict[str, Any]:
-        """What the store is and what it costs, as plain values."""
-        return describe(self._library)
-
-    @property
-    def path(self) -> Path:
-        """The folder."""
-        return self._library.folder
-
-    @property
-    def metric(self) -> str:
-        """cosine, ip or l2."""
-        return str(self._library.meta["metric"])
-
-    @property
-    def dim(self) -> int | None:
-        """Dimensions of the vectors; None before the first one came."""
-        dim = self._library.meta["dim"]
-        return None if dim is None else int(dim)
-
-    @property
-    def encoder(self) -> Encoder | None:
-        """The attached encoder."""
-        return self._encoder
-
-    @property
-    def manifest(self) -> dict[str, Any] | None:
-        """What the store was built from, as given to `create`."""
-        manifest: dict[str, Any] | None = self._library.meta["manifest"]
-        return manifest
-
-    @property
-    def progress(self) -> dict[str, Any] | None:
-        """The progress record of the last commit that carried one."""
-        progress: dict[str, Any] | None = self._library.meta["progress"]
-        return progress
-
-    def refresh(self) -> None:
-        """Move a reader to the newest commit."""
-        self._library.refresh()
-
     def close(self) -> None:
         """Close the store; a writer folds its log into the catalog and seals it."""
         if self._lock is not None:
@@ -475,17 +316,3 @@ class Store:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _check_plain(
-    exact: bool, recall: float | None, alpha: float | None, threads: int | None, impl: str
-) -> None:
-    """Refuse what has no effect yet instead of ignoring it."""
-    if not exact or recall is not None:
-        raise ValueError("This store searches exactly; leave out exact= and recall=.")
-    if alpha is not None:
-        raise ValueError("alpha= weighs text against vector; this search has no text index.")
-    if threads is not None and (isinstance(threads, bool) or threads < 1):
-        raise ValueError(f"threads is at least 1, or None, got {threads!r}.")
-    if impl not in ("auto", "reference"):
-        raise ValueError(f"impl is 'auto' or 'reference', got {impl!r}.")

@@ -1,0 +1,30 @@
+"""The typer application. Each verb lives in a file of its own and imports its room when it runs."""
+
+import sys
+
+import typer
+
+from attar.cli import build_index, evaluate, info, search
+from attar.cli.console import fail
+
+app = typer.Typer(
+    name="attar",
+    help="Retrieval stores, image tokens and long prompts, several times smaller.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("build-index")(build_index.build_index)
+app.command("search")(search.search)
+app.command("info")(info.info)
+app.command("evaluate")(evaluate.evaluate)
+
+
+def main() -> None:
+    """Run, turning every declared error into one line on stderr and exit code 2."""
+    try:
+        app()
+    except (ValueError, OSError, ImportError, TypeError) as error:
+        sys.exit(fail(error))
+    except KeyboardInterrupt:
+        sys.exit(fail("Interrupted. The same command continues where it was."))

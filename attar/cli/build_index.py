@@ -1,0 +1,74 @@
+"""`attar build-index SOURCE --out DIR`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import attar
+from attar.cli.console import human_bytes, say, write_json
+from attar.cli.progress import progress
+
+
+def build_index(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="A BEIR folder, JSONL(.gz), CSV, Parquet, a folder of text, HTML or PDF, or .npy."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder of the new store.")],
+    encoder: Annotated[str, typer.Option(help="Who embeds the texts.")] = "all-MiniLM-L6-v2",
+    codec: Annotated[str, typer.Option(help="Spec string.")] = "pca50%+float8_e4m3",
+    metric: Annotated[str, typer.Option(help="cosine, ip or l2.")] = "cosine",
+    chunk: Annotated[
+        str | None, typer.Option(help="Cut texts: 1000, 1000/100 characters, 256tokens/32.")
+    ] = None,
+    text_field: Annotated[str | None, typer.Option(help="Field or column of the text.")] = None,
+    id_field: Annotated[str | None, typer.Option(help="Field or column of the id.")] = None,
+    ids: Annotated[Path | None, typer.Option(help="Ids of an .npy: JSON list or lines.")] = None,
+    keep_originals: Annotated[bool, typer.Option(help="Keep float32 vectors too.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the training sample.")] = 0,
+    overwrite: Annotated[bool, typer.Option(help="Replace a store that is there.")] = False,
+    skip_unreadable: Annotated[bool, typer.Option(help="Leave out PDFs that fail.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, no progress.")] = False,
+) -> None:
+    """Build a compressed store from a corpus. Interrupted, the same command continues it."""
+    from attar.retrieval.indexing.build import (
+        Wiring,
+        open_or_create,
+        plan_build,
+        run_build,
+    )
+    from attar.retrieval.sources import NpySource, read_source
+
+    recipe = attar.codec(codec)
+    corpus = read_source(
+        source,
+        chunk=chunk,
+        text_field=text_field,
+        id_field=id_field,
+        ids=ids,
+        skip_unreadable=skip_unreadable,
+    )
+    embedder = None if isinstance(corpus, NpySource) else attar.encoder(encoder)
+    plan = plan_build(corpus, out, recipe, embedder, metric, seed, keep_originals)
+    wiring = Wiring(attar.Store.create, attar.Store.open)
+    with open_or_create(plan, wiring, overwrite) as store:
+        label = "Adding" if embedder is None else "Embedding"
+        with progress(label, plan.total, len(store), quiet=as_json) as advance:
+            run_build(plan, store, advance)
+        facts = store.info()
+    if as_json:
+        write_json(facts)
+        return
+    for note in corpus.notes:
+        say(f"Note: {note}")
+    if not facts["fitted"]:
+        needed = recipe.min_rows(facts["dim"])
+        say(f"Note: {recipe} is fitted on {needed:,} documents; until then they are exact float32.")
+    size = human_bytes(facts["bytes_per_vector"] * facts["n"])
+    say(
+        f"{out}: {facts['n']:,} documents as {facts['serving']}, {facts['bytes_per_vector']} bytes "
+        f"a vector, {size} in all and {human_bytes(facts['side_bytes'])} beside."
+    )

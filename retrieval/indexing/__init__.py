@@ -1,0 +1,1 @@
+"""A corpus becomes a store: sampled, embedded, encoded, committed batch by batch."""
