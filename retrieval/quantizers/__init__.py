@@ -12,6 +12,7 @@ from attar.retrieval.quantizers.small_float import SmallFloat as SmallFloat
 from attar.retrieval.quantizers.small_int import SmallInt as SmallInt
 from attar.retrieval.quantizers.ternary import Ternary as Ternary
 from attar.retrieval.quantizers.turboquant import TurboQuant as TurboQuant
+from attar.retrieval.quantizers.waterfill import Waterfill as Waterfill
 
 QUANTIZERS: tuple[type[Quantizer], ...] = (
     Float,
@@ -25,4 +26,5 @@ QUANTIZERS: tuple[type[Quantizer], ...] = (
     RaBitQ,
     EDEN,
     TurboQuant,
+    Waterfill,
 )

@@ -4,27 +4,28 @@ Dimensions are sorted by width: `counts[p] = e_p` of them have more than p bits,
 j has width w_j = #{p : j < e_p}, between 1 and 8, and e_0 = e. Every e_p is a multiple of 8 or
 equals e.
 
-Bytes. Plane p holds bit p of the dimensions 0 … e_p - 1: dimension j is bit j mod 8 (the least
-significant is 0) of byte j // 8 of `plane<p>`, uint8 [n ceil(e_p / 8)]; padding bits are zero.
-`factor`, float16 [n 1], multiplies the sum. Bytes per vector: sum_p ceil(e_p / 8) + 2.
+Bytes. Plane p holds bit p, counted from the least significant, of the dimensions 0 … e_p - 1:
+dimension j is bit j mod 8 (the least significant is 0) of byte j // 8 of `plane<p>`, uint8
+[n ceil(e_p / 8)]; padding bits are zero. `factor`, float16 [n 1], multiplies the sum. Bytes per
+vector: sum_p ceil(e_p / 8) + 2.
 
-Levels. A dimension's last bit, t_j = its bit of plane w_j - 1, belongs to the trellis; the bits
-before it, most significant first, number a cell v_j < 2^(w_j - 1). Two parities of the following
-trellis bits pick one of the four levels of that cell (t beyond the last dimension is zero):
+Levels. Plane 0 is the trellis: t_j is the last bit of dimension j. The w_j - 1 bits before it are
+the number v_j of a cell of four levels, and two parities of the trellis bits from j on pick one of
+them (t beyond the last dimension is zero):
 
     c1_j = XOR of t_(j+k) over the bits k of taps[0]
     c0_j = XOR of t_(j+k) over the bits k of taps[1]
     y_j  = fine[2^(w+1) - 4 + 4 v_j + 2 c1_j + c0_j]        with w = w_j
 
 so that a code of w bits chooses among 2^(w+1) levels (trellis-coded quantisation: Ungerboeck 1982;
-Marcellin and Fischer, IEEE Trans. Commun. 38(1), 1990). Over a whole plane the parities are shifts
-and XORs of one bit vector.
+Marcellin and Fischer, IEEE Trans. Commun. 38(1), 1990). Over the plane the parities are shifts and
+XORs of one bit vector.
 
-Prefix property. The first P planes are a coarser code of the same vectors: dimensions of width at
-most P keep their level (their windows reach only dimensions that are no wider), a wider one has
-the cell v of its first P bits:
+Truncation. Without the D least significant planes the rest is a coarser code of the same vectors,
+every dimension D bits poorer, which is again what water-filling allots:
 
-    y_j = coarse[2^w - 2 + 2^P + v]
+    y_j = coarse[2^w - 2 + 2^(w-D) + v]        v: the first w - D bits of dimension j
+    y_j = 0                                    where w <= D
 """
 
 import hashlib
@@ -48,7 +49,7 @@ def fine_start(width: int) -> int:
 
 
 def coarse_start(width: int) -> int:
-    """Where the 2^w entries of width w begin in `coarse`: entry 2^P + v is cell v of P bits."""
+    """Where the 2^w entries of width w begin in `coarse`: entry 2^b + v is cell v of b bits."""
     return (1 << width) - 2
 
 
@@ -57,15 +58,15 @@ class Waterfill(Layout):
     """The layout that the module describes.
 
     counts: e_p, non-increasing, all positive, at most 8; fine float32 [fine_start(W + 1)], coarse
-    float32 [coarse_start(W + 1)] for W = len(counts); taps: see above; planes: how many are
-    present, W unless `prefix` took fewer.
+    float32 [coarse_start(W + 1)] for W = len(counts); taps: see above; dropped: D, how many of
+    the least significant planes are absent.
     """
 
     counts: tuple[int, ...]
     fine: Float32
     coarse: Float32
     taps: tuple[int, int]
-    planes: int
+    dropped: int = 0
 
     def __post_init__(self) -> None:
         widest = len(self.counts)
@@ -79,8 +80,10 @@ class Waterfill(Layout):
                 f"Level tables of {widest} planes have {sizes} entries, "
                 f"got {(len(self.fine), len(self.coarse))}."
             )
-        if not 1 <= self.planes <= widest:
-            raise ValueError(f"A code has 1 to {widest} planes, got {self.planes}.")
+        if not 0 <= self.dropped < widest:
+            raise ValueError(
+                f"Of {widest} planes at most {widest - 1} can be dropped, got {self.dropped}."
+            )
 
     @property
     def dim(self) -> int:
@@ -89,9 +92,12 @@ class Waterfill(Layout):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """`plane0`, `plane1`, … and `factor`."""
-        planes = [Field(f"plane{p}", "uint8", -(-self.counts[p] // 8)) for p in range(self.planes)]
-        return (*planes, Field("factor", "float16", 1))
+        """`factor`, then `plane<W-1>` … `plane<D>`, the most significant first."""
+        planes = reversed(range(self.dropped, len(self.counts)))
+        return (
+            Field("factor", "float16", 1),
+            *(Field(f"plane{p}", "uint8", -(-self.counts[p] // 8)) for p in planes),
+        )
 
     @cached_property
     def widths(self) -> NDArray[np.intp]:
@@ -99,42 +105,43 @@ class Waterfill(Layout):
         wider = np.arange(self.dim)[:, None] < np.array(self.counts)
         return np.asarray(wider.sum(axis=1), np.intp)
 
-    def prefix(self, planes: int) -> Self:
-        """The layout of the first `planes` planes; prepared queries fit it unchanged."""
-        return replace(self, planes=planes)
+    def without(self, dropped: int) -> Self:
+        """The layout of all but the `dropped` last planes; prepared queries fit it unchanged."""
+        return replace(self, dropped=dropped)
 
-    def pack(self, cells: NDArray[np.uint8], trellis: NDArray[np.uint8]) -> dict[str, Any]:
-        """Cells v [n e] and trellis bits t [n e] to the planes of all bits."""
-        bits = (cells.astype(np.uint16) << 1) | trellis
-        packed = {}
+    def pack(
+        self, cells: NDArray[np.uint8], trellis: NDArray[np.uint8]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Cells v [n e] and trellis bits t [n e] to all planes, by name."""
+        packed: dict[str, NDArray[np.generic]] = {}
         for p, count in enumerate(self.counts):
-            shift = (self.widths[:count] - 1 - p).astype(np.uint16)
-            plane = ((bits[:, :count] >> shift) & 1).astype(np.uint8)
-            packed[f"plane{p}"] = np.packbits(plane, axis=1, bitorder="little")
+            bits = trellis if p == 0 else (cells[:, :count] >> np.uint8(p - 1)) & np.uint8(1)
+            packed[f"plane{p}"] = np.packbits(bits, axis=1, bitorder="little")
         return packed
 
-    def unpack_bits(self, codes: Codes) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
-        """Cells v [n e] and trellis bits t [n e]; t is zero where the prefix has lost it."""
-        cells = np.zeros((len(codes), self.dim), np.uint16)
+    def unpack_bits(self, codes: Codes) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Cells v [n e], bits of dropped planes zero, and trellis bits t [n e]."""
+        cells = np.zeros((len(codes), self.dim), np.uint8)
         trellis = np.zeros((len(codes), self.dim), np.uint8)
-        for p in range(self.planes):
-            count, wider = self.counts[p], (*self.counts, 0)[p + 1]
+        for p in range(self.dropped, len(self.counts)):
             plane = np.asarray(codes.fields[f"plane{p}"], np.uint8)
-            bits = np.unpackbits(plane, axis=1, count=count, bitorder="little")
-            cells[:, :wider] = 2 * cells[:, :wider] + bits[:, :wider]
-            trellis[:, wider:count] = bits[:, wider:]
+            bits = np.unpackbits(plane, axis=1, count=self.counts[p], bitorder="little")
+            if p == 0:
+                trellis = bits
+            else:
+                cells[:, : self.counts[p]] |= bits << np.uint8(p - 1)
         return cells, trellis
 
     def unpack(self, codes: Codes) -> Levels:
-        """Look the levels up; works on the fields of this prefix and ignores further planes."""
+        """Look the levels up; planes that are dropped are not looked at."""
         cells, trellis = self.unpack_bits(codes)
-        lost = (*self.counts, 0)[self.planes]
-        y = np.empty(cells.shape, np.float32)
-        starts = 2 ** self.widths[:lost] - 2 + 2**self.planes
-        y[:, :lost] = self.coarse[cells[:, :lost] + starts]
-        subset = parities(trellis, self.taps)[:, lost:]
-        starts = 2 ** (self.widths[lost:] + 1) - 4
-        y[:, lost:] = self.fine[4 * cells[:, lost:].astype(np.intp) + subset + starts]
+        if self.dropped == 0:
+            places = 4 * cells.astype(np.intp) + parities(trellis, self.taps)
+            y = self.fine[places + (2 ** (self.widths + 1) - 4)]
+        else:
+            places = cells.astype(np.intp) >> (self.dropped - 1)
+            starts = 2**self.widths - 2 + 2 ** np.maximum(self.widths - self.dropped, 0)
+            y = self.coarse[places + starts]
         return Levels(y, np.asarray(codes.fields["factor"])[:, 0].astype(np.float32))
 
     def describe(self) -> dict[str, Any]:
@@ -143,7 +150,7 @@ class Waterfill(Layout):
         return {
             "layout": "waterfill",
             "counts": list(self.counts),
-            "planes": self.planes,
+            "dropped": self.dropped,
             "taps": list(self.taps),
             "tables": hashlib.sha256(tables).hexdigest()[:16],
         }
