@@ -54,7 +54,7 @@ if sys.platform == "win32":
 else:
     flags = ["-O3", "-ffp-contract=off", "-std=c++17", "-fvisibility=hidden", "-pthread", "-g0"]
     # gcc 12 takes the undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
-    flags += ["-Wno-maybe-uninitialized"]
+    flags += ["-Wno-maybe-uninitialized", "-Wno-uninitialized"]
     links = ["-pthread"]
 
 native = Extension(

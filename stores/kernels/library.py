@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ABI = 1
+ABI = 2
 """Grows by one with every change of a signature or a struct; `levels.cpp` has the same number."""
 
 LEVELS = ("portable", "avx2", "avx512vnni")
@@ -28,23 +28,31 @@ def library() -> ctypes.CDLL | None:
     """The loaded library, or None when it was not built or speaks another ABI."""
     path = Path(__file__).parent.parent / "_native.so"
     try:
-        loaded = ctypes.CDLL(str(path))
-        loaded.attar_abi.restype = ctypes.c_int32
-        return loaded if loaded.attar_abi() == ABI else None
+        found = ctypes.CDLL(str(path))
+        found.attar_abi.restype = ctypes.c_int32
+        return found if found.attar_abi() == ABI else None
     except (OSError, AttributeError):
         return None
 
 
+def loaded() -> ctypes.CDLL:
+    """The library where a level was chosen already, so that it is there."""
+    here = library()
+    if here is None:
+        raise RuntimeError("The native library is missing; use impl='numpy'.")
+    return here
+
+
 def best_level() -> str | None:
     """Name of the best level that library and CPU have; None without the library."""
-    loaded = library()
-    return None if loaded is None else LEVELS[loaded.attar_level()]
+    here = library()
+    return None if here is None else LEVELS[here.attar_level()]
 
 
 def levels() -> tuple[str, ...]:
     """All levels that run here; empty without the library."""
-    loaded = library()
-    return () if loaded is None else LEVELS[: loaded.attar_level() + 1]
+    here = library()
+    return () if here is None else LEVELS[: here.attar_level() + 1]
 
 
 def native_level(impl: str) -> int | None:

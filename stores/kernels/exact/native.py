@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from attar.stores.kernels.exact.source import Source
 from attar.stores.kernels.exact.top import Top
-from attar.stores.kernels.library import bitmap, library, pointer
+from attar.stores.kernels.library import bitmap, loaded, pointer
 from attar.stores.types import Float32, Query
 
 LANES = 16
@@ -39,7 +39,7 @@ def top(
     if m == 0 or k == 0:
         return found
     counts, dropped = np.empty(m, np.int64), np.empty(m, np.float32)
-    _library().attar_exact_top(
+    loaded().attar_exact_top(
         ctypes.byref(_struct(codes)),
         pointer(coords),
         pointer(const),
@@ -69,7 +69,7 @@ def row_scores(
     result = np.empty(rows.shape, np.float32)
     if rows.size and int(rows.max()) >= len(codes):
         raise ValueError(f"Rows are below {len(codes)}, got {int(rows.max())}.")
-    _library().attar_exact_scores(
+    loaded().attar_exact_scores(
         ctypes.byref(_struct(codes)),
         pointer(coords),
         pointer(const),
@@ -82,13 +82,6 @@ def row_scores(
         pointer(result),
     )
     return result
-
-
-def _library() -> ctypes.CDLL:
-    loaded = library()
-    if loaded is None:
-        raise RuntimeError("The native library is missing; use impl='numpy'.")
-    return loaded
 
 
 def _struct(codes: Source) -> ctypes.Structure:

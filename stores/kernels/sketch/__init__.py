@@ -1,1 +1,79 @@
-"""Sketch scan."""
+"""Sketch scan: candidates from 4-bit codes of the leading coordinates, and bounds on the rest."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores.kernels.library import native_level, thread_count
+from attar.stores.kernels.sketch import native, reference
+from attar.stores.kernels.sketch.codes import SketchCodes as SketchCodes
+from attar.stores.kernels.sketch.codes import empty_codes as empty_codes
+from attar.stores.kernels.sketch.plan import Candidates as Candidates
+from attar.stores.kernels.sketch.plan import Errors as Errors
+from attar.stores.kernels.sketch.plan import Reach as Reach
+from attar.stores.kernels.sketch.plan import SketchQuery as SketchQuery
+from attar.stores.kernels.sketch.plan import quantized as quantized
+from attar.stores.types import Float32
+
+
+def sketch_encode(
+    z: Float32,
+    spread: Float32,
+    into: SketchCodes,
+    first: int = 0,
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> tuple[Float32, Float32]:
+    """Encode standardised coordinates z [n, s + t] at row `first`; returns squared errors [n] of
+    head and body in the units of z * spread.
+    """  # noqa: D205 - one sentence
+    if native_level(impl) is None:
+        return reference.encode(z, spread, into, first)
+    return native.encode(z, spread, into, first, thread_count(threads))
+
+
+def sketch_top(
+    codes: SketchCodes,
+    query: SketchQuery,
+    wanted: int,
+    allowed: NDArray[np.bool_] | None = None,
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> Candidates:
+    """The `wanted` allowed rows of the best head scores for each query, ties by row."""
+    level = native_level(impl)
+    if level is None:
+        return reference.top(codes, query, wanted, allowed)
+    return native.top(codes, query, wanted, allowed, level, thread_count(threads))
+
+
+def sketch_select(
+    codes: SketchCodes,
+    query: SketchQuery,
+    found: Candidates,
+    kept: int,
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> NDArray[np.int64]:
+    """Of each query's candidates the `kept` best by head and body: rows int64 [m kept]."""
+    level = native_level(impl)
+    if level is None:
+        return reference.select(codes, query, found, kept)
+    return native.select(codes, query, found, kept, level, thread_count(threads))
+
+
+def sketch_reach(
+    codes: SketchCodes,
+    query: SketchQuery,
+    errors: Errors,
+    floor: Reach,
+    allowed: NDArray[np.bool_] | None = None,
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> tuple[NDArray[np.int64], int]:
+    """Rows that no bound excludes for ONE wide query, ascending, and how many passed the head."""
+    if len(query) != 1 or not query.wide:
+        raise ValueError("Bounds are for one query of two planes; pass quantized(w, s, wide=True).")
+    level = native_level(impl)
+    if level is None:
+        return reference.reach(codes, query, errors, floor, allowed)
+    return native.reach(codes, query, errors, floor, allowed, level, thread_count(threads))

@@ -1,0 +1,313 @@
+// Sketch scan, selection by the body, and the rows that a bound cannot exclude; the semantics are
+// those of reference.py.
+#include "blocks.h"
+
+namespace attar {
+
+namespace {
+
+constexpr int64_t CHUNK = 64;        // blocks that are scored between two looks at the floor
+constexpr int64_t SAMPLED = 512;     // blocks that seed the floor
+constexpr int32_t LOWEST = std::numeric_limits<int32_t>::min();
+constexpr int32_t HIGHEST = std::numeric_limits<int32_t>::max();
+
+// A floor that more than `wanted` of `rows` rows reach, by three sigma of the sample; LOWEST when
+// the sample is too small to say.
+int32_t seed_floor(std::vector<Candidate>& sample, double wanted, double rows) {
+  const double seen = static_cast<double>(sample.size());
+  const double expected = wanted * seen / std::max(rows, 1.0);
+  const auto rank = static_cast<size_t>(expected + 3 * __builtin_sqrt(expected) + 4);
+  if (rank >= sample.size() / 2) return LOWEST;
+  std::nth_element(sample.begin(), sample.begin() + static_cast<int64_t>(rank), sample.end(),
+                   std::greater<Candidate>());
+  return score_of(sample[rank]);
+}
+
+int64_t count_valid(const Blocks& b) {
+  if (b.mask == nullptr) return b.rows;
+  int64_t count = 0;
+  for (int64_t i = 0; i < b.count(); ++i) count += __builtin_popcount(b.valid(i));
+  return count;
+}
+
+// The range [first, last) of blocks for one query in two planes.
+void scan_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high, const int8_t* low,
+               int32_t level, Collector& collector) {
+  const SketchKernels& kernel = sketch_kernels(level);
+  int32_t out[CHUNK * ROWS16];
+  uint16_t masks[CHUNK];
+  for (int64_t start = first; start < last; start += CHUNK) {
+    const int64_t end = std::min(last, start + CHUNK);
+    if (b.mask) {
+      uint32_t any = 0;
+      for (int64_t i = start; i < end; ++i) any |= b.valid(i);
+      if (any == 0) continue;
+    }
+    kernel.wide(b, start, end, high, low, out);
+    kernel.filter(out, end - start, collector.floor(), masks);
+    for (int64_t i = start; i < end; ++i) {
+      if (masks[i - start] == 0) continue;
+      const uint32_t bits = masks[i - start] & b.valid(i);
+      if (bits) collector.push(i, bits, out + (i - start) * ROWS16);
+    }
+  }
+}
+
+struct Task {
+  Blocks blocks;
+  const int8_t* queries;  // wide: int8 [m, 2, 8 groups]; narrow: int8 [ceil(m / 8), groups, 2, 8, 4]
+  int64_t m;
+  bool wide;
+  int32_t level;
+
+  // Nothing reaches these floors: the queries do not take part.
+  static bool idle(const Collector* collectors, int64_t count) {
+    return std::all_of(collectors, collectors + count,
+                       [](const Collector& c) { return c.floor() == HIGHEST; });
+  }
+
+  // Scores blocks [first, last) for queries [from, to), `from` a multiple of eight when narrow.
+  void scan(int64_t first, int64_t last, int64_t from, int64_t to, Collector* collectors) const {
+    const int64_t dims = 8 * blocks.groups;
+    if (wide) {
+      for (int64_t q = from; q < to; ++q) {
+        if (idle(collectors + q, 1)) continue;
+        const int8_t* high = queries + 2 * q * dims;
+        scan_wide(blocks, first, last, high, high + dims, level, collectors[q]);
+      }
+      return;
+    }
+    // A chunk stays in the second-level cache while every group of queries passes over it.
+    const Narrow narrow = sketch_kernels(level).narrow;
+    const int64_t step = std::max<int64_t>(2, (128 << 10) / blocks.bytes() / 2 * 2);
+    for (int64_t start = first; start < last; start += step) {
+      const int64_t end = std::min(last, start + step);
+      for (int64_t q = from; q < to; q += TOGETHER) {
+        if (idle(collectors + q, TOGETHER)) continue;
+        narrow(blocks, start, end, queries + q * dims, collectors + q);
+      }
+    }
+  }
+};
+
+// Floors from a sample of evenly spaced pairs of blocks; the same whatever the threads.
+std::vector<int32_t> seed(const Task& task, int64_t slots, int64_t wanted, int64_t valid) {
+  std::vector<int32_t> floors(slots, LOWEST);
+  const int64_t count = task.blocks.count();
+  if (count < 4 * SAMPLED) return floors;
+  std::vector<Collector> all(slots, Collector(static_cast<size_t>(count) * ROWS16, LOWEST));
+  for (int64_t s = 0; s < SAMPLED / 2; ++s) {
+    const int64_t first = count / 2 * s / (SAMPLED / 2) * 2;
+    task.scan(first, std::min(first + 2, count), 0, task.wide ? task.m : slots, all.data());
+  }
+  for (int64_t q = 0; q < task.m; ++q) {
+    floors[q] = seed_floor(all[q].kept(), static_cast<double>(wanted), static_cast<double>(valid));
+  }
+  return floors;
+}
+
+void collect(const Task& task, int64_t slots, int64_t wanted, const std::vector<int32_t>& floors,
+             int32_t threads, std::vector<std::vector<Candidate>>& found) {
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, task.blocks.count()));
+  std::vector<std::vector<Collector>> kept(parts);
+  parallel(task.blocks.count(), static_cast<int32_t>(parts), [&](int64_t p, int64_t a, int64_t z) {
+    for (int64_t q = 0; q < slots; ++q) {
+      // Slots behind the last query pad a group of eight: nothing reaches their floor.
+      const bool used = q < task.m;
+      kept[p].emplace_back(wanted, used ? floors[q] : HIGHEST);
+    }
+    task.scan(a, z, 0, task.wide ? task.m : slots, kept[p].data());
+  });
+  for (int64_t q = 0; q < task.m; ++q) {
+    if (floors[q] == HIGHEST) continue;
+    found[q].clear();
+    for (auto& part : kept) {
+      found[q].insert(found[q].end(), part[q].kept().begin(), part[q].kept().end());
+    }
+  }
+}
+
+}  // namespace
+
+}  // namespace attar
+
+// The `wanted` best rows of each query by integer score, ties by row, in no particular order:
+// rows int64 and scores int32 [m wanted], counts int64 [m].
+ATTAR_API void attar_sketch_top(const uint8_t* data, int64_t rows, int64_t groups,
+                                const uint8_t* lut, const uint8_t* mask, const int8_t* queries,
+                                int64_t m, int32_t wide, int64_t wanted, int32_t threads,
+                                int32_t level, int64_t* out_rows, int32_t* out_scores,
+                                int64_t* counts) {
+  using namespace attar;
+  const Task task{{data, rows, groups, lut, mask}, queries, m, wide != 0, level};
+  const int64_t slots = wide ? m : (m + TOGETHER - 1) / TOGETHER * TOGETHER;
+  const int64_t valid = count_valid(task.blocks);
+  const auto enough = static_cast<size_t>(std::min(wanted, valid));
+  std::vector<std::vector<Candidate>> found(m);
+  const std::vector<int32_t> floors = seed(task, slots, wanted, valid);
+  collect(task, slots, wanted, floors, threads, found);
+  // Where the sample was not like the rest: once more, without it.
+  std::vector<int32_t> again(slots, HIGHEST);
+  bool any = false;
+  for (int64_t q = 0; q < m; ++q) {
+    if (found[q].size() >= enough) continue;
+    again[q] = LOWEST;
+    any = true;
+  }
+  if (any) collect(task, slots, wanted, again, threads, found);
+  for (int64_t q = 0; q < m; ++q) {
+    std::vector<Candidate>& kept = found[q];
+    if (kept.size() > enough) {
+      std::nth_element(kept.begin(), kept.begin() + wanted, kept.end(), std::greater<Candidate>());
+      kept.resize(enough);
+    }
+    counts[q] = static_cast<int64_t>(kept.size());
+    for (size_t i = 0; i < kept.size(); ++i) {
+      out_rows[q * wanted + i] = row_of(kept[i]);
+      out_scores[q * wanted + i] = score_of(kept[i]);
+    }
+  }
+}
+
+// Of the candidates of each query (rows, head scores, counts as above) the `kept` best by
+// head_scale * head + body_scale * body in float32, ties by row: rows int64 [m kept], -1 behind.
+ATTAR_API void attar_sketch_select(const uint8_t* body, int64_t bytes, const uint8_t* lut,
+                                   const int64_t* rows, const int32_t* heads,
+                                   const int64_t* counts, int64_t m, int64_t wanted,
+                                   const int8_t* queries, const float* head_scale,
+                                   const float* body_scale, int64_t kept, int32_t threads,
+                                   int32_t level, int64_t* out_rows) {
+  using namespace attar;
+  const Body score = sketch_kernels(level).body;
+  parallel(m, threads, [&](int64_t, int64_t first, int64_t last) {
+    std::vector<Hit> hits;
+    for (int64_t q = first; q < last; ++q) {
+      const int8_t* high = queries + 4 * q * bytes;
+      const int64_t* mine = rows + q * wanted;
+      hits.resize(static_cast<size_t>(counts[q]));
+      for (int64_t i = 0; i < counts[q]; ++i) {
+        if (i + 24 < counts[q]) __builtin_prefetch(body + mine[i + 24] * bytes);
+        const float head = head_scale[q] * static_cast<float>(heads[q * wanted + i]);
+        const int32_t sum = bytes ? score(body + mine[i] * bytes, bytes, lut, high, high + 2 * bytes) : 0;
+        hits[i] = {head + body_scale[q] * static_cast<float>(sum), mine[i]};
+      }
+      const int64_t n = std::min<int64_t>(kept, counts[q]);
+      if (n < counts[q]) std::nth_element(hits.begin(), hits.begin() + n, hits.end(), better);
+      for (int64_t i = 0; i < kept; ++i) out_rows[q * kept + i] = i < n ? hits[i].row : -1;
+    }
+  });
+}
+
+namespace attar {
+
+// What excludes a row from the results of one query: the score that the sketch gives plus the
+// Cauchy-Schwarz bound of what the sketch does not know.
+struct Reach {
+  float head_scale, head_floor, head_error, head_rest;
+  float body_scale, body_floor, body_error, body_rest;
+};
+
+}  // namespace attar
+
+// Rows that no bound excludes, for one query, in ascending order. errors uint8 [4, rows]: head
+// error, head rest, body error, body rest, in steps that `reach` has multiplied in. Returns their
+// number; `survivors` counts those that the head alone did not exclude.
+ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t groups,
+                                     const uint8_t* lut, const uint8_t* mask, const uint8_t* body,
+                                     int64_t bytes, const uint8_t* errors, const int8_t* head_query,
+                                     const int8_t* body_query, const attar::Reach* reach,
+                                     int32_t threads, int32_t level, int64_t* out,
+                                     int64_t* survivors) {
+  using namespace attar;
+  const Blocks blocks{data, rows, groups, lut, mask};
+  const SketchKernels& kernel = sketch_kernels(level);
+  const Reach r = *reach;
+  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, blocks.count()));
+  std::vector<std::vector<int64_t>> kept(parts);
+  std::vector<int64_t> passed(parts, 0);
+  parallel(blocks.count(), static_cast<int32_t>(parts), [&](int64_t p, int64_t first, int64_t last) {
+    int32_t scores[CHUNK * ROWS16];
+    std::vector<std::pair<int64_t, float>> some;
+    for (int64_t start = first; start < last; start += CHUNK) {
+      const int64_t end = std::min(last, start + CHUNK);
+      kernel.wide(blocks, start, end, head_query, head_query + 8 * groups, scores);
+      some.clear();
+      for (int64_t b = start; b < end; ++b) {
+        const int64_t at = b * ROWS16;
+        const int32_t* s = scores + (b - start) * ROWS16;
+        uint32_t bits = 0;
+        const int64_t here = std::min<int64_t>(ROWS16, rows - at);
+        for (int64_t v = 0; v < here; ++v) {
+          const float bound = r.head_scale * static_cast<float>(s[v]) +
+                              (r.head_error * static_cast<float>(errors[at + v]) +
+                               r.head_rest * static_cast<float>(errors[rows + at + v]));
+          bits |= uint32_t{bound >= r.head_floor} << v;
+        }
+        for (bits &= blocks.valid(b); bits; bits &= bits - 1) {
+          const int v = __builtin_ctz(bits);
+          some.emplace_back(at + v, r.head_scale * static_cast<float>(s[v]));
+          if (bytes) __builtin_prefetch(body + (at + v) * bytes);
+        }
+      }
+      passed[p] += static_cast<int64_t>(some.size());
+      for (const auto& [row, head] : some) {
+        const int32_t sum =
+            bytes ? kernel.body(body + row * bytes, bytes, lut, body_query, body_query + 2 * bytes)
+                  : 0;
+        const float bound = head + r.body_scale * static_cast<float>(sum) +
+                            (r.body_error * static_cast<float>(errors[2 * rows + row]) +
+                             r.body_rest * static_cast<float>(errors[3 * rows + row]));
+        if (bound >= r.body_floor) kept[p].push_back(row);
+      }
+    }
+  });
+  int64_t count = 0;
+  *survivors = 0;
+  for (int64_t p = 0; p < parts; ++p) {
+    std::copy(kept[p].begin(), kept[p].end(), out + count);
+    count += static_cast<int64_t>(kept[p].size());
+    *survivors += passed[p];
+  }
+  return count;
+}
+
+// Standardised coordinates z float32 [n, 8 groups + 2 bytes] to codes, the number of thresholds
+// (float32 [15], ascending) below each, written at row `first` of head and body; squared errors
+// float32 [n] of both, in the units of z * spread.
+ATTAR_API void attar_sketch_encode(const float* z, int64_t n, int64_t groups, int64_t bytes,
+                                   const float* thresholds, const float* values,
+                                   const float* spread, int64_t first, uint8_t* head,
+                                   uint8_t* body, float* head_error, float* body_error,
+                                   int32_t threads) {
+  using namespace attar;
+  const int64_t dims = 8 * groups + 2 * bytes;
+  // Blocks are shared by rows: split at multiples of sixteen of the absolute row.
+  const int64_t from = first / ROWS16, to = (first + n + ROWS16 - 1) / ROWS16;
+  parallel(to - from, threads, [&](int64_t, int64_t a, int64_t b) {
+    std::vector<uint8_t> codes(static_cast<size_t>(dims));
+    const int64_t start = std::max(first, (from + a) * ROWS16);
+    const int64_t end = std::min(first + n, (from + b) * ROWS16);
+    for (int64_t row = start; row < end; ++row) {
+      const float* x = z + (row - first) * dims;
+      float error[2] = {0, 0};
+      std::fill(codes.begin(), codes.end(), uint8_t{0});
+      for (int t = 0; t < 15; ++t) {
+        for (int64_t j = 0; j < dims; ++j) codes[j] += x[j] > thresholds[t];
+      }
+      for (int64_t j = 0; j < dims; ++j) {
+        const float off = (x[j] - values[codes[j]]) * spread[j];
+        error[j >= 8 * groups] += off * off;
+      }
+      uint8_t* block = head + row / ROWS16 * groups * 64 + row % ROWS16 * 4;
+      for (int64_t g = 0; g < groups; ++g) {
+        for (int i = 0; i < 4; ++i) {
+          block[g * 64 + i] = codes[8 * g + i] | codes[8 * g + 4 + i] << 4;
+        }
+      }
+      const uint8_t* tail = codes.data() + 8 * groups;
+      for (int64_t i = 0; i < bytes; ++i) body[row * bytes + i] = tail[i] | tail[bytes + i] << 4;
+      head_error[row - first] = error[0];
+      body_error[row - first] = error[1];
+    }
+  });
+}

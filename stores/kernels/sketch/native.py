@@ -1,0 +1,180 @@
+"""The native sketch operations behind ctypes; semantics in `reference`."""
+
+import ctypes
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores.kernels.library import loaded, pointer
+from attar.stores.kernels.sketch.codes import LEVEL, ROWS16, THRESHOLDS, VALUES, SketchCodes
+from attar.stores.kernels.sketch.plan import (
+    Candidates,
+    Errors,
+    Reach,
+    SketchQuery,
+    eights,
+    planes,
+)
+from attar.stores.types import Float32
+
+I32, I64 = ctypes.c_int32, ctypes.c_int64
+
+
+class ReachStruct(ctypes.Structure):
+    """`Reach` of native.cpp."""
+
+    _fields_ = tuple(
+        (f"{part}_{name}", ctypes.c_float)
+        for part in ("head", "body")
+        for name in ("scale", "floor", "error", "rest")
+    )
+
+
+def encode(
+    z: Float32, spread: Float32, into: SketchCodes, first: int, threads: int
+) -> tuple[Float32, Float32]:
+    """As reference.encode."""
+    z = np.ascontiguousarray(z, np.float32)
+    head_error, body_error = np.empty(len(z), np.float32), np.empty(len(z), np.float32)
+    loaded().attar_sketch_encode(
+        pointer(z),
+        I64(len(z)),
+        I64(into.head.shape[1]),
+        I64(into.body.shape[1]),
+        pointer(THRESHOLDS),
+        pointer(VALUES),
+        pointer(np.ascontiguousarray(spread, np.float32)),
+        I64(first),
+        pointer(into.head),
+        pointer(into.body),
+        pointer(head_error),
+        pointer(body_error),
+        I32(threads),
+    )
+    return head_error, body_error
+
+
+def row_bits(allowed: NDArray[np.bool_] | None) -> NDArray[np.uint8] | None:
+    """Bits of the allowed rows, padded to whole blocks of 16."""
+    if allowed is None:
+        return None
+    bits = np.zeros(2 * -(-len(allowed) // ROWS16), np.uint8)
+    packed = np.packbits(allowed, bitorder="little")
+    bits[: len(packed)] = packed
+    return bits
+
+
+def top(
+    codes: SketchCodes,
+    query: SketchQuery,
+    wanted: int,
+    allowed: NDArray[np.bool_] | None,
+    level: int,
+    threads: int,
+) -> Candidates:
+    """As reference.top."""
+    matches = codes.rows if allowed is None else int(np.count_nonzero(allowed))
+    wanted = min(wanted, matches)
+    found = Candidates.empty(len(query), wanted)
+    if found.rows.size == 0:
+        return found
+    queries = planes(query.head) if query.wide else eights(query.head)
+    mask = row_bits(allowed)
+    counts = np.empty(len(query), np.int64)
+    loaded().attar_sketch_top(
+        pointer(codes.head),
+        I64(codes.rows),
+        I64(codes.head.shape[1]),
+        pointer(LEVEL),
+        pointer(mask),
+        pointer(queries),
+        I64(len(query)),
+        I32(query.wide),
+        I64(wanted),
+        I32(threads),
+        I32(level),
+        pointer(found.rows),
+        pointer(found.scores),
+        pointer(counts),
+    )
+    return found
+
+
+def select(
+    codes: SketchCodes,
+    query: SketchQuery,
+    found: Candidates,
+    kept: int,
+    level: int,
+    threads: int,
+) -> NDArray[np.int64]:
+    """As reference.select."""
+    m, count = found.rows.shape
+    kept = min(kept, count)
+    chosen = np.empty((m, kept), np.int64)
+    counts = np.full(m, count, np.int64)
+    queries = planes(query.body)
+    loaded().attar_sketch_select(
+        pointer(codes.body),
+        I64(codes.body.shape[1]),
+        pointer(LEVEL),
+        pointer(found.rows),
+        pointer(found.scores),
+        pointer(counts),
+        I64(m),
+        I64(count),
+        pointer(queries),
+        pointer(query.head_scale),
+        pointer(query.body_scale),
+        I64(kept),
+        I32(threads),
+        I32(level),
+        pointer(chosen),
+    )
+    return chosen
+
+
+def reach(
+    codes: SketchCodes,
+    query: SketchQuery,
+    errors: Errors,
+    floor: Reach,
+    allowed: NDArray[np.bool_] | None,
+    level: int,
+    threads: int,
+) -> tuple[NDArray[np.int64], int]:
+    """As reference.reach."""
+    rows = np.empty(codes.rows, np.int64)
+    passed = np.zeros(1, np.int64)
+    head, body = planes(query.head), planes(query.body)
+    mask = row_bits(allowed)
+    struct = ReachStruct(
+        query.head_scale[0],
+        floor.head_floor,
+        floor.head_error,
+        floor.head_rest,
+        query.body_scale[0],
+        floor.body_floor,
+        floor.body_error,
+        floor.body_rest,
+    )
+    call = loaded().attar_sketch_reach
+    call.restype = I64
+    count = call(
+        pointer(codes.head),
+        I64(codes.rows),
+        I64(codes.head.shape[1]),
+        pointer(LEVEL),
+        pointer(mask),
+        pointer(codes.body),
+        I64(codes.body.shape[1]),
+        pointer(errors.steps),
+        pointer(head),
+        pointer(body),
+        ctypes.byref(struct),
+        I32(threads),
+        I32(level),
+        pointer(rows),
+        pointer(passed),
+    )
+    return rows[:count].copy(), int(passed[0])

@@ -1,0 +1,123 @@
+"""The native sketch operations equal numpy's: every level, odd sizes, masks, threads."""
+
+import numpy as np
+import pytest
+
+from attar.stores.kernels.sketch import (
+    Errors,
+    Reach,
+    SketchCodes,
+    empty_codes,
+    quantized,
+    sketch_encode,
+    sketch_reach,
+    sketch_select,
+    sketch_top,
+)
+from tests.stores.kernels.test_exact import FORCED
+
+SIZES = [(1, 8, 0), (63, 64, 64), (100, 24, 6), (1000, 40, 128), (40_003, 16, 10)]
+
+
+def random_codes(n: int, s: int, t: int, seed: int) -> SketchCodes:
+    codes = empty_codes(n, s, t)
+    z = np.random.default_rng(seed).standard_normal((n, s + t)).astype(np.float32)
+    sketch_encode(z, np.ones(s + t, np.float32), codes, impl="numpy")
+    return codes
+
+
+def random_query(m: int, s: int, t: int, seed: int, wide: bool):
+    weights = np.random.default_rng(seed).standard_normal((m, s + t)).astype(np.float32)
+    return quantized(weights, s, wide)
+
+
+def as_sets(found):
+    order = np.lexsort((found.rows, -found.scores), axis=1)
+    return np.take_along_axis(found.rows, order, 1), np.take_along_axis(found.scores, order, 1)
+
+
+@pytest.mark.parametrize(("n", "s", "t"), SIZES[:4])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_encode_equals_reference(n, s, t, threads):
+    rng = np.random.default_rng(n)
+    z = rng.standard_normal((n, s + t)).astype(np.float32)
+    spread = rng.uniform(0.1, 3, s + t).astype(np.float32)
+    ours, theirs = empty_codes(n + 5, s, t), empty_codes(n + 5, s, t)
+    got = sketch_encode(z, spread, ours, 5, threads, impl="auto")
+    wanted = sketch_encode(z, spread, theirs, 5, impl="numpy")
+    np.testing.assert_array_equal(ours.head, theirs.head)
+    np.testing.assert_array_equal(ours.body, theirs.body)
+    np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize(("n", "s", "t"), SIZES)
+def test_top_and_select_equal_reference(n, s, t, wide, level):
+    codes, query = random_codes(n, s, t, seed=n), random_query(11, s, t, n + 1, wide)
+    rng = np.random.default_rng(n)
+    for allowed in (None, rng.random(n) < 0.3, rng.random(n) < 0.002):
+        got = sketch_top(codes, query, 50, allowed, threads=2, impl=level)
+        wanted = sketch_top(codes, query, 50, allowed, impl="numpy")
+        for a, b in zip(as_sets(got), as_sets(wanted), strict=True):
+            np.testing.assert_array_equal(a, b)
+        chosen = sketch_select(codes, query, got, 7, threads=2, impl=level)
+        expected = sketch_select(codes, query, got, 7, impl="numpy")
+        np.testing.assert_array_equal(np.sort(chosen), np.sort(expected))
+
+
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize(("n", "s", "t"), SIZES)
+def test_reach_equals_reference(n, s, t, level):
+    codes, query = random_codes(n, s, t, seed=n), random_query(1, s, t, n + 1, True)
+    rng = np.random.default_rng(n)
+    errors = Errors(rng.integers(0, 256, (4, n)).astype(np.uint8), np.ones(4, np.float32))
+    allowed = rng.random(n) < 0.5
+    for floor in (-1e9, 0.0, 40.0, 1e9):
+        bound = Reach(floor, 0.01, 0.02, floor, 0.005, 0.01)
+        got = sketch_reach(codes, query, errors, bound, allowed, threads=3, impl=level)
+        wanted = sketch_reach(codes, query, errors, bound, allowed, impl="numpy")
+        np.testing.assert_array_equal(got[0], wanted[0])
+        assert got[1] == wanted[1]
+
+
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("wide", [True, False])
+def test_a_sample_unlike_the_rest_costs_time_and_not_results(wide, level):
+    # The best rows lie where the seeding sample does not look, then where only it looks.
+    n, s = 200_000, 8
+    for best in (slice(40, 1000), slice(0, n, 997)):
+        z = np.random.default_rng(0).standard_normal((n, s)).astype(np.float32) - 1
+        z[best] += 3
+        codes = empty_codes(n, s, 0)
+        sketch_encode(z, np.ones(s, np.float32), codes)
+        query = quantized(np.ones((3, s), np.float32), s, wide)
+        got = sketch_top(codes, query, 700, impl=level)
+        wanted = sketch_top(codes, query, 700, impl="numpy")
+        np.testing.assert_array_equal(np.sort(got.rows), np.sort(wanted.rows))
+        order = np.sort(sketch_top(codes, query, 700, threads=4, impl=level).rows)
+        np.testing.assert_array_equal(order, np.sort(wanted.rows))
+
+
+def test_extreme_queries_do_not_overflow():
+    # All codes at the top level and all weights at the largest integer: the largest sums there are.
+    for s in (8, 64, 256):
+        codes = empty_codes(17, s, s)
+        sketch_encode(np.full((17, 2 * s), 9, np.float32), np.ones(2 * s, np.float32), codes)
+        for sign in (1, -1):
+            for wide in (True, False):
+                query = quantized(np.full((9, 2 * s), sign, np.float32), s, wide)
+                wanted = sketch_top(codes, query, 17, impl="numpy")
+                for level in [p.values[0] for p in FORCED if not p.marks]:
+                    got = sketch_top(codes, query, 17, impl=level)
+                    np.testing.assert_array_equal(np.sort(got.rows), np.sort(wanted.rows))
+                    np.testing.assert_array_equal(got.scores, wanted.scores)
+
+
+def test_sizes_are_refused_by_rule():
+    with pytest.raises(ValueError, match="multiple of 8"):
+        empty_codes(5, 12, 0)
+    with pytest.raises(ValueError, match="one query"):
+        query = random_query(2, 8, 0, 0, True)
+        errors = Errors(np.zeros((4, 5), np.uint8), np.ones(4, np.float32))
+        sketch_reach(random_codes(5, 8, 0, 0), query, errors, Reach(0, 0, 0, 0, 0, 0))
