@@ -64,7 +64,7 @@ def test_without_its_last_planes_it_is_a_coarser_code(layout: Waterfill, seed: i
             if width <= dropped:
                 np.testing.assert_array_equal(y[:, j], 0)
                 continue
-            first = cells[:, j] >> (dropped - 1)
+            first = cells[:, j].astype(int) >> (dropped - 1)
             start = coarse_start(width) + 2 ** (width - dropped)
             np.testing.assert_array_equal(y[:, j], layout.coarse[start + first])
 
