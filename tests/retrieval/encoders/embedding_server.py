@@ -53,7 +53,7 @@ class EmbeddingServer:
             handler.connection.close()
             return
         if trouble == "hang":
-            time.sleep(1.0)
+            time.sleep(4.0)
         elif isinstance(trouble, int):
             status, content = trouble, b'{"error": {"message": "on purpose"}}'
         elif isinstance(trouble, tuple):
