@@ -25,6 +25,7 @@ from attar.stores.errors import EncoderMismatchError, StoreError
 from attar.stores.inputs import Batch, Metadata
 from attar.stores.probes import check_encoder
 from attar.stores.protocols import Codec, Encoder, Recipe
+from attar.stores.reading import StoreReading
 from attar.stores.types import Float32
 
 StorePath = str | os.PathLike[str]
@@ -61,6 +62,7 @@ class Store(StoreReading):
         train_at: int = 5000,
         seed: int = 0,
         manifest: dict[str, Any] | None = None,
+        text_index: bool = False,
     ) -> Self:
         """Make an empty store and open it for writing.
 
@@ -89,6 +91,8 @@ class Store(StoreReading):
             Of the choice of documents to fit on and of the fit.
         manifest
             Any JSON object that says what the store was built from.
+        text_index
+            Also index the words of the texts, for hybrid search; `index_texts` does it later.
         """
         target = Path(path)
         inputs.check_metric(metric)
@@ -103,6 +107,7 @@ class Store(StoreReading):
             train_at=int(train_at),
             seed=int(seed),
             manifest=plain_json(manifest, "manifest"),
+            text_index=False,
         )
         creation.check_target(target, overwrite)
         fitted = codec if isinstance(codec, Codec) else None
@@ -115,7 +120,10 @@ class Store(StoreReading):
         if fitted is not None:
             library.remember(library.meta["codec"], fitted)
         recipe = codec if fitted is None and isinstance(codec, Recipe) else None
-        return cls(library, lock, recipe, encoder)
+        store = cls(library, lock, recipe, encoder)
+        if text_index:
+            store.index_texts()
+        return store
 
     @classmethod
     def open(
@@ -280,6 +288,14 @@ class Store(StoreReading):
         library = self._writable()
         with library.writing:
             growth.compact(library)
+
+    def index_texts(self) -> None:
+        """Index the words of all texts, once, for hybrid search; later changes keep it current."""
+        library = self._writable()
+        with library.writing:
+            if not library.meta["text_index"]:
+                with Change(library, "Indexing texts") as change:
+                    change.index_texts()
 
     def set_progress(self, progress: dict[str, Any] | None) -> None:
         """Replace the progress record in a commit of its own."""

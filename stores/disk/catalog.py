@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from attar.stores.errors import CorruptStoreError, NotAStoreError
+from attar.stores.hybrid import text_index
 
 NAME = "catalog.sqlite"
 APPLICATION_ID = 0x41545452
@@ -173,7 +174,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _is_ours(sql: str) -> bool:
-    return sql in SCHEMA
+    return sql in SCHEMA or sql == text_index.TABLE or sql in text_index.SHADOWS
 
 
 def _configure(connection: sqlite3.Connection, write: bool) -> None:

@@ -25,6 +25,7 @@ from attar.stores.disk.library import CODECS, SEGMENTS, Library, codec_hash
 from attar.stores.disk.pieces import Piece, Target, write_pieces
 from attar.stores.disk.seal import Seal, file_crc, read_seal, write_seal
 from attar.stores.filters.attributes import attributes
+from attar.stores.hybrid import text_index
 from attar.stores.inputs import Batch
 from attar.stores.protocols import Codec
 
@@ -48,6 +49,7 @@ class Change:
         self._meta: dict[str, Any] = {}
         self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
         self._documents: tuple[int, Batch] | None = None
+        self._index_texts = False
 
     def __enter__(self) -> Self:
         self._library.writing.acquire()
@@ -88,6 +90,11 @@ class Change:
     def insert(self, first_slot: int, batch: Batch) -> None:
         """Insert documents with consecutive slots."""
         self._documents = (first_slot, batch)
+
+    def index_texts(self) -> None:
+        """Make the full-text index of all documents."""
+        self._index_texts = True
+        self.set_meta(text_index=True)
 
     def delete(self, slots: Iterable[int]) -> None:
         """Delete documents by slot."""
@@ -130,6 +137,8 @@ class Change:
         connection.execute("BEGIN IMMEDIATE")
         self._delete(connection)
         self._insert(connection)
+        if self._index_texts:
+            text_index.build(connection)
         for name, codec, nbytes in self._codecs:
             connection.execute(
                 "INSERT OR IGNORE INTO codecs VALUES(?, ?, ?, ?)",
@@ -154,9 +163,11 @@ class Change:
             some = slots[start : start + _CHUNK]
             marks = ",".join("?" * len(some))
             rows = connection.execute(
-                f"SELECT row, metadata FROM documents WHERE row IN ({marks})", some
+                f"SELECT row, metadata, text FROM documents WHERE row IN ({marks})", some
             ).fetchall()
-            gone = [(*a, row) for row, metadata in rows for a in attributes(metadata)]
+            if self._library.meta["text_index"]:
+                text_index.remove(connection, [(row, text) for row, _, text in rows])
+            gone = [(*a, row) for row, metadata, _ in rows for a in attributes(metadata)]
             connection.executemany(
                 "DELETE FROM attributes WHERE key = ? AND type = ? AND value = ? AND row = ?", gone
             )
@@ -184,6 +195,8 @@ class Change:
                 for a in attributes(metadata)
             ),
         )
+        if self._library.meta["text_index"]:
+            text_index.insert(connection, enumerate(batch.texts, start=first))
         catalog.write_meta(connection, {"next_row": first + len(batch)})
 
     def _swap(self, connection: sqlite3.Connection) -> None:

@@ -44,8 +44,10 @@ class WriterLock:
                 time.sleep(PAUSE_SECONDS)
             else:
                 break
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+        # Only for the message of the next one who tries; a full disk must not keep a writer out.
+        with contextlib.suppress(OSError):
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     @staticmethod
     def _holder(fd: int) -> str:

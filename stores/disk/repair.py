@@ -32,6 +32,7 @@ from attar.stores.disk.segment import Segment
 from attar.stores.errors import CorruptStoreError, StoreError
 from attar.stores.exact import EXACT, ExactCodec
 from attar.stores.filters.attributes import attributes
+from attar.stores.hybrid import text_index
 from attar.stores.protocols import Codec
 from attar.stores.snapshot import SLOT, SQNORM, Part
 
@@ -319,6 +320,8 @@ def _fill(
     connection.executemany("INSERT INTO attributes VALUES(?, ?, ?, ?)", found)
     gone = set(slots.tolist()) - {d[0] for d in documents}
     connection.executemany("INSERT INTO tombstones VALUES(?)", [(s,) for s in sorted(gone)])
+    if work.meta.get("text_index"):
+        text_index.build(connection)
     beyond = [row.last_row + 1 for row in work.rows] + [int(work.meta["next_row"])]
     catalog.write_meta(connection, {"next_row": max(beyond)})
     connection.execute("COMMIT")

@@ -173,6 +173,11 @@ def _document_problems(
     findings: _Findings,
 ) -> list[str]:
     problems: list[str] = []
+    if catalog.read_meta(connection)["text_index"]:
+        (indexed,) = connection.execute("SELECT count(*) FROM words_docsize").fetchone()
+        (there,) = connection.execute("SELECT count(*) FROM documents").fetchone()
+        if indexed != there:
+            problems.append(f"the full-text index has {indexed} of {there} documents")
     rows, wanted, names = [], 0, {}
     for slot, name, text, metadata, crc in connection.execute("SELECT * FROM documents"):
         findings.documents += 1

@@ -25,7 +25,10 @@ WRITER = """
 import sys
 from tests.stores.test_crash import operations
 from tests.stores.worlds import reopen
-store = reopen(sys.argv[1], "w")
+try:
+    store = reopen(sys.argv[1], "w")
+except OSError as error:
+    sys.exit(f"refused to open: {error}")
 for number in range(int(sys.argv[2])):
     try:
         operations(store, number)

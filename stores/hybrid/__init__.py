@@ -1,0 +1,1 @@
+"""Words and vectors together: full-text ranking, fusion, diversity, grouping."""
