@@ -24,8 +24,7 @@ XORs of one bit vector.
 Truncation. Without the D least significant planes the rest is a coarser code of the same vectors,
 every dimension D bits poorer, which is again what water-filling allots:
 
-    y_j = coarse[2^w - 2 + 2^(w-D) + v]        v: the first w - D bits of dimension j
-    y_j = 0                                    where w <= D
+    y_j = coarse[2^w - 2 + 2^b + v]        b = max(w - D, 0); v: the first b bits of dimension j
 """
 
 import hashlib
