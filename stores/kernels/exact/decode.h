@@ -20,9 +20,10 @@ enum Kind : int32_t {
 
 constexpr int WIDEST = 8;
 
-// The planes of stores/layouts/waterfill.py; `plane[p]` has stride ceil(counts[p] / 8).
+// The planes of stores/layouts/waterfill.py; `plane[p]`, p >= dropped, has stride
+// ceil(counts[p] / 8).
 struct Planes {
-  int32_t present;
+  int32_t dropped;
   int32_t widest;
   int32_t counts[WIDEST + 1];
   uint32_t taps[2];

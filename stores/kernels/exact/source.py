@@ -33,7 +33,7 @@ class PlanesStruct(ctypes.Structure):
     """`Planes` of decode.h."""
 
     _fields_ = (
-        ("present", ctypes.c_int32),
+        ("dropped", ctypes.c_int32),
         ("widest", ctypes.c_int32),
         ("counts", ctypes.c_int32 * (WIDEST + 1)),
         ("taps", ctypes.c_uint32 * 2),
@@ -118,10 +118,10 @@ def _planes(
 ) -> tuple[Any, ...]:
     fine = np.ascontiguousarray(layout.fine, np.float32)
     coarse = np.ascontiguousarray(layout.coarse, np.float32)
-    planes = PlanesStruct(present=layout.planes, widest=len(layout.counts))
+    planes = PlanesStruct(dropped=layout.dropped, widest=len(layout.counts))
     planes.counts[: len(layout.counts)] = layout.counts
     planes.taps[:] = layout.taps
-    for p in range(layout.planes):
+    for p in range(layout.dropped, len(layout.counts)):
         planes.plane[p] = pointer(arrays[f"plane{p}"]).value
     planes.fine, planes.coarse = pointer(fine), pointer(coarse)
     struct.kind = KINDS.index("waterfill")

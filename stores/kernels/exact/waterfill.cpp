@@ -9,14 +9,6 @@ constexpr int WORDS = 2048 / 64 + 2;  // stack room for 2,048 dimensions; wider 
 
 int plane_bytes(const Planes& p, int plane) { return (p.counts[plane] + 7) / 8; }
 
-// The trellis bits of a row, one bit a dimension: the last bit of each width from its own plane.
-void trellis_bits(const Planes& p, int64_t row, uint8_t* t) {
-  for (int plane = 0; plane < p.present; ++plane) {
-    const int stride = plane_bytes(p, plane), from = p.counts[plane + 1] / 8;
-    if (stride > from) std::memcpy(t + from, p.plane[plane] + row * stride + from, stride - from);
-  }
-}
-
 // out = XOR over the bits k of tap of (t >> k), 64 dimensions at a time; t has one word behind it.
 void parity_bits(const uint64_t* t, int words, uint32_t tap, uint64_t* out) {
   std::fill(out, out + words, uint64_t{0});
@@ -26,45 +18,50 @@ void parity_bits(const uint64_t* t, int words, uint32_t tap, uint64_t* out) {
   }
 }
 
+// The planes of one row and the two parities of its trellis bits.
 struct Row {
+  const uint8_t* plane[WIDEST];
   std::vector<uint64_t> spill;
   uint64_t stack[3 * WORDS];
-  uint64_t *t, *c1, *c0;
+  uint64_t *c1, *c0;
 
   Row(const Source& s, int64_t row) {
+    const Planes& p = *s.planes;
+    for (int k = p.dropped; k < p.widest; ++k) plane[k] = p.plane[k] + row * plane_bytes(p, k);
     const int words = (s.width + 63) / 64;
-    uint64_t* at = stack;
+    uint64_t* t = stack;
     if (words + 1 > WORDS) {
       spill.resize(3 * static_cast<size_t>(words + 1));
-      at = spill.data();
+      t = spill.data();
     }
-    t = at, c1 = at + words + 1, c0 = c1 + words + 1;
+    c1 = t + words + 1, c0 = c1 + words + 1;
+    if (p.dropped) return;
     std::fill(t, t + words + 1, uint64_t{0});
-    trellis_bits(*s.planes, row, reinterpret_cast<uint8_t*>(t));
-    parity_bits(t, words, s.planes->taps[0], c1);
-    parity_bits(t, words, s.planes->taps[1], c0);
+    std::memcpy(t, plane[0], plane_bytes(p, 0));
+    parity_bits(t, words, p.taps[0], c1);
+    parity_bits(t, words, p.taps[1], c0);
   }
 };
 
 int bit(const void* bits, int j) { return static_cast<const uint8_t*>(bits)[j / 8] >> (j % 8) & 1; }
 
-// The first `count` planes of dimension j as a number, most significant first.
-int cell(const Planes& p, int64_t row, int j, int count) {
-  int v = 0;
-  for (int plane = 0; plane < count; ++plane) {
-    v = 2 * v + bit(p.plane[plane] + row * plane_bytes(p, plane), j);
-  }
-  return v;
-}
+// Where the levels of a width begin, and the planes [low, width) that number a level or a cell.
+struct Table {
+  const float* levels;
+  int low;
 
-void dimension(const Source& s, const Row& r, int64_t row, int width, int j, float* y) {
-  const Planes& p = *s.planes;
-  if (width > p.present) {
-    y[j] = p.coarse[(1 << width) - 2 + (1 << p.present) + cell(p, row, j, p.present)];
-  } else {
-    const int subset = 2 * bit(r.c1, j) + bit(r.c0, j);
-    y[j] = p.fine[(2 << width) - 4 + 4 * cell(p, row, j, width - 1) + subset];
+  Table(const Planes& p, int width) {
+    const int left = std::max(width - p.dropped, 0);
+    levels = p.dropped ? p.coarse + (1 << width) - 2 + (1 << left) : p.fine + (2 << width) - 4;
+    low = std::max(p.dropped, 1);
   }
+};
+
+void dimension(const Source& s, const Row& r, const Table& table, int width, int j, float* y) {
+  int index = 0;
+  for (int plane = width - 1; plane >= table.low; --plane) index = 2 * index + bit(r.plane[plane], j);
+  if (s.planes->dropped == 0) index = 4 * index + 2 * bit(r.c1, j) + bit(r.c0, j);
+  y[j] = table.levels[index];
 }
 
 }  // namespace
@@ -72,49 +69,43 @@ void dimension(const Source& s, const Row& r, int64_t row, int width, int j, flo
 void decode_waterfill(const Source& s, int64_t row, float* y) {
   const Row r(s, row);
   for (int width = s.planes->widest; width > 0; --width) {
+    const Table table(*s.planes, width);
     for (int j = s.planes->counts[width]; j < s.planes->counts[width - 1]; ++j) {
-      dimension(s, r, row, width, j, y);
+      dimension(s, r, table, width, j, y);
     }
   }
 }
 
 #ifdef ATTAR_X86
 
+ATTAR_AVX512 inline __mmask16 mask16(const void* bits, int j) {
+  uint16_t mask;
+  std::memcpy(&mask, static_cast<const uint8_t*>(bits) + j / 8, 2);
+  return mask;
+}
+
 // Sixteen dimensions of one width at a time: a plane's two bytes are a mask register.
 ATTAR_AVX512 void decode_waterfill_avx512(const Source& s, int64_t row, float* y) {
   const Row r(s, row);
   const Planes& p = *s.planes;
-  const uint8_t* at[WIDEST];
-  for (int plane = 0; plane < p.present; ++plane) {
-    at[plane] = p.plane[plane] + row * plane_bytes(p, plane);
-  }
-  const uint8_t *c1 = reinterpret_cast<uint8_t*>(r.c1), *c0 = reinterpret_cast<uint8_t*>(r.c0);
-  const auto mask16 = [](const uint8_t* bits, int j) {
-    uint16_t m;
-    std::memcpy(&m, bits + j / 8, 2);
-    return m;
-  };
+  const __m512i one = _mm512_set1_epi32(1), two = _mm512_set1_epi32(2);
   for (int width = p.widest; width > 0; --width) {
-    const int end = p.counts[width - 1];
-    const bool lost = width > p.present;
-    const int cells = lost ? p.present : width - 1;
-    const float* table =
-        lost ? p.coarse + (1 << width) - 2 + (1 << p.present) : p.fine + (2 << width) - 4;
+    const Table table(p, width);
     int j = p.counts[width];
-    for (; j + 16 <= end; j += 16) {
+    for (; j + 16 <= p.counts[width - 1]; j += 16) {
       __m512i index = _mm512_setzero_si512();
-      for (int plane = 0; plane < cells; ++plane) {
+      for (int plane = width - 1; plane >= table.low; --plane) {
         index = _mm512_add_epi32(index, index);
-        index = _mm512_mask_add_epi32(index, mask16(at[plane], j), index, _mm512_set1_epi32(1));
+        index = _mm512_mask_add_epi32(index, mask16(r.plane[plane], j), index, one);
       }
-      if (!lost) {
+      if (p.dropped == 0) {
         index = _mm512_slli_epi32(index, 2);
-        index = _mm512_mask_or_epi32(index, mask16(c1, j), index, _mm512_set1_epi32(2));
-        index = _mm512_mask_or_epi32(index, mask16(c0, j), index, _mm512_set1_epi32(1));
+        index = _mm512_mask_or_epi32(index, mask16(r.c1, j), index, two);
+        index = _mm512_mask_or_epi32(index, mask16(r.c0, j), index, one);
       }
-      _mm512_storeu_ps(y + j, _mm512_i32gather_ps(index, table, 4));
+      _mm512_storeu_ps(y + j, _mm512_i32gather_ps(index, table.levels, 4));
     }
-    for (; j < end; ++j) dimension(s, r, row, width, j, y);
+    for (; j < p.counts[width - 1]; ++j) dimension(s, r, table, width, j, y);
   }
 }
 

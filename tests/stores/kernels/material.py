@@ -27,8 +27,8 @@ def integers(scaled: bool, n: int, dim: int, rng: np.random.Generator):
     return Integers(dim, scaled), Codes(fields)
 
 
-def waterfill(planes: int, n: int, dim: int, rng: np.random.Generator):
-    """Up to eight planes over about `dim` dimensions; `planes` of them are kept."""
+def waterfill(dropped: int, n: int, dim: int, rng: np.random.Generator):
+    """Up to eight planes over about `dim` dimensions; `dropped` of them are not kept."""
     eighths = np.sort(rng.integers(1, max(2, dim // 8) + 1, 8))[::-1] * 8
     counts = (dim, *(int(min(c, dim)) for c in eighths[1:]))
     counts = tuple(c if c < dim else dim for c in counts)
@@ -37,7 +37,6 @@ def waterfill(planes: int, n: int, dim: int, rng: np.random.Generator):
         rng.standard_normal(fine_start(9)).astype(np.float32),
         rng.standard_normal(coarse_start(9)).astype(np.float32),
         (0b101, 0b1011),
-        8,
     )
     cells = np.stack(
         [rng.integers(0, 1 << (w - 1), n) if n else np.zeros(0, int) for w in layout.widths], axis=1
@@ -45,7 +44,7 @@ def waterfill(planes: int, n: int, dim: int, rng: np.random.Generator):
     trellis = rng.integers(0, 2, (n, dim)).astype(np.uint8)
     fields = layout.pack(cells, trellis)
     fields["factor"] = rng.uniform(0.5, 2, (n, 1)).astype(np.float16)
-    return layout.prefix(planes), Codes(fields)
+    return layout.without(dropped), Codes(fields)
 
 
 def exact(n: int, dim: int, rng: np.random.Generator):
@@ -63,8 +62,8 @@ ROWS = {
     },
     "int8": lambda n, dim, rng: integers(True, n, dim, rng),
     "uint8": lambda n, dim, rng: integers(False, n, dim, rng),
-    "waterfill": lambda n, dim, rng: waterfill(8, n, dim, rng),
-    "waterfill:4 planes": lambda n, dim, rng: waterfill(4, n, dim, rng),
+    "waterfill": lambda n, dim, rng: waterfill(0, n, dim, rng),
+    "waterfill:without 3": lambda n, dim, rng: waterfill(3, n, dim, rng),
 }
 
 
