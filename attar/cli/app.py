@@ -6,6 +6,7 @@ import typer
 
 from attar.cli import build_index, evaluate, info, search
 from attar.cli.console import fail
+from attar.stores.errors import StoreError
 
 app = typer.Typer(
     name="attar",
@@ -24,7 +25,7 @@ def main() -> None:
     """Run, turning every declared error into one line on stderr and exit code 2."""
     try:
         app()
-    except (ValueError, OSError, ImportError, TypeError) as error:
+    except (ValueError, OSError, ImportError, TypeError, StoreError) as error:
         sys.exit(fail(error))
     except KeyboardInterrupt:
         sys.exit(fail("Interrupted. The same command continues where it was."))

@@ -5,9 +5,8 @@ from pathlib import Path
 import attar
 from attar.stores.store import Store
 
-SAFE = ("sentence-transformers:", "open-clip:")
-"""Encoders that a catalog's word is enough for: loading one runs no code and calls no address that
-the store could choose."""
+SAFE = ("sentence-transformers", "open-clip")
+"""Forms of a name for which a catalog's word is enough: the libraries' own models, by name."""
 
 
 def open_with_encoder(folder: Path, encoder: str | None) -> Store:
@@ -24,10 +23,16 @@ def open_with_encoder(folder: Path, encoder: str | None) -> Store:
                 f"A text query needs an encoder, and {folder} was built from bare vectors; "
                 "pass --encoder NAME."
             )
-        if not named.startswith(SAFE):
+        if not _is_safe(named):
             raise ValueError(
-                f"The store names the encoder {named!r}, which runs code or calls an address; "
+                f"The store names the encoder {named!r}, which is code, an address or a folder; "
                 f"if you trust it, type it yourself: --encoder {named!r}."
             )
         encoder = named
     return attar.open(folder, encoder=attar.encoder(encoder))
+
+
+def _is_safe(name: str) -> bool:
+    """Whether loading it runs no code, calls no address, reads no folder of a store's choice."""
+    form, colon, model = name.rpartition(":")
+    return (not colon or form in SAFE) and not Path(model).exists()

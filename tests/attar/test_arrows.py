@@ -1,4 +1,4 @@
-"""Imports run stores <- retrieval <- context; vision stands alone; only the door imports them all."""
+"""Imports run stores <- retrieval <- context; vision stands alone; the door imports them all."""
 
 import ast
 from pathlib import Path
