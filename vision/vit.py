@@ -33,12 +33,20 @@ class Layer:
     neurons: nn.Module
     weights: Callable[[], AttentionWeights]
 
-    def __call__(self, x: Tensor, interact: Change | None = None) -> Tensor:
-        """Run the layer; `interact` changes what attention returned, before it is added."""
+    def __call__(
+        self, x: Tensor, interact: Change | None = None, keep: int | None = None
+    ) -> Tensor:
+        """Run the layer; `interact` changes what attention returned, before it is added.
+
+        keep: return only the last so many tokens; the MLP, which works token by token, then runs
+        on these alone.
+        """
         y = self.attend(self.norm1(x))
         if interact is not None:
             y = interact(y)
         x = x + self.scale1(y)
+        if keep is not None:
+            x = x[:, -keep:]
         return x + self.scale2(self.mlp(self.norm2(x)))
 
 
@@ -130,15 +138,21 @@ class ViT(nn.Module, ABC):
         start: int = 0,
         stop: int | None = None,
         interact: Sequence[Change | None] | None = None,
+        keep: int | None = None,
     ) -> Tensor:
-        """Layers start..stop-1 on a sequence [b t d], with gradient checkpointing if asked."""
-        for index, layer in list(enumerate(self.layers))[start:stop]:
+        """Layers start..stop-1 on a sequence [b t d], with gradient checkpointing if asked.
+
+        keep: return only the last so many tokens, exactly as if the rest were cut off afterwards.
+        """
+        chosen = list(enumerate(self.layers))[start:stop]
+        for index, layer in chosen:
             change = None if interact is None else interact[index]
+            last = keep if index == chosen[-1][0] else None
             if self.checkpointing and torch.is_grad_enabled():
-                x = checkpoint(layer, x, change, use_reentrant=False)
+                x = checkpoint(layer, x, change, last, use_reentrant=False)
             else:
-                x = layer(x, change)
-        return x
+                x = layer(x, change, last)
+        return x if keep is None or chosen else x[:, -keep:]
 
     def stop_of(self, select_layer: int) -> int:
         """How many layers run for hidden state `select_layer` (0 = embeddings, -1 = the last)."""

@@ -4,7 +4,7 @@ import copy
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -97,24 +97,31 @@ KINDS = (
 
 @torch.no_grad()
 def trunk_output(vit: ViT, pixels: Tensor, kind: str, k: int) -> tuple[Tensor, Tensor]:
-    """What the frozen layers give: [n t d] float32 and the sizes [n t 1]."""
+    """What the frozen layers give to "downsample" or "ToMe": [n t d] and the sizes [n t 1]."""
     made, sizes = [], []
-    stop = ENTER if kind == "FALCON" else DEPTH - TRAINED
     for part in pixels.split(8):
         if kind == "downsample":
             side = int(k**0.5) * 14
             part = F.interpolate(part, size=(side, side), mode="bicubic", antialias=True)
         x = vit.enter(vit.embed(part).join())
         size = torch.ones_like(x[..., :1])
-        if kind == "ToMe":
-            plan = merge_schedule(GRID[0] ** 2, k, len(vit.layers))
-            for layer, merges in list(zip(vit.layers, plan, strict=True))[:stop]:
-                x, size = ToMe(k).merge_layer(layer, x, size, merges, 1)
-        else:
-            x = vit.run(x, stop=stop)
+        plan = [0] * DEPTH if kind == "downsample" else merge_schedule(GRID[0] ** 2, k, DEPTH)
+        for layer, merges in list(zip(vit.layers, plan, strict=True))[: DEPTH - TRAINED]:
+            x, size = ToMe(k).merge_layer(layer, x, size, merges, 1)
         made.append(x)
         sizes.append(size)
     return torch.cat(made), torch.cat(sizes)
+
+
+@torch.no_grad()
+def shared_outputs(vit: ViT, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """One pass: after layer ENTER - 1, before the trained layers, and the teacher's patches."""
+    early, late, teacher = [], [], []
+    for part in pixels.split(8):
+        early.append(vit.run(vit.enter(vit.embed(part).join()), stop=ENTER))
+        late.append(vit.run(early[-1], ENTER, DEPTH - TRAINED))
+        teacher.append(vit.leave(vit.run(late[-1], DEPTH - TRAINED))[:, 1:])
+    return torch.cat(early), torch.cat(late), torch.cat(teacher)
 
 
 def train_one(
@@ -214,7 +221,7 @@ class Scenes:
     pixels: dict[str, Tensor]
     labels: dict[str, Tensor]
     teacher: dict[str, Tensor]
-    kept: dict[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    kept: dict[str, tuple[Tensor, Tensor]]
 
     @classmethod
     def load(cls, train: int, test: int) -> "Scenes":
@@ -223,10 +230,14 @@ class Scenes:
         processor, pixels, labels = ImageProcessor.of(vit), {}, {}
         for split, count in (("train", train), ("test", test)):
             pixels[split], labels[split] = camvid_tensors(split, processor, GRID, count)
-        with torch.no_grad():
-            made = {s: torch.cat([vit(p).patches for p in x.split(8)]) for s, x in pixels.items()}
-        mean, std = made["train"].mean(dim=(0, 1)), made["train"].std(dim=(0, 1))
-        return cls(vit, pixels, labels, {s: (t - mean) / std for s, t in made.items()})
+        kept, teacher = {}, {}
+        for split, x in pixels.items():
+            early, late, teacher[split] = shared_outputs(vit, x)
+            ones = torch.ones_like(late[..., :1])
+            kept |= {f"FALCON {split}": (early, ones), f"plain {split}": (late, ones)}
+        mean, std = teacher["train"].mean(dim=(0, 1)), teacher["train"].std(dim=(0, 1))
+        teacher = {s: (t - mean) / std for s, t in teacher.items()}
+        return cls(vit, pixels, labels, teacher, kept)
 
     def data(self, split: str, kind: str, k: int) -> dict[str, Tensor]:
         """What training one competitor needs of a split."""
@@ -243,7 +254,7 @@ def few_tokens(quick: bool) -> Result:
     """All competitors, budgets and seeds; seed by seed, each run half a minute of one core."""
     torch.set_num_threads(1)
     budgets, seeds, epochs = ((64,), (0,), 1) if quick else ((64, 16), (0, 1, 2), 2)
-    train, test = (8, 8) if quick else (120, 40)
+    train, test = (8, 8) if quick else (80, 40)
     scenes = Scenes.load(train, test)
     runs: dict[tuple[str, int], list[dict[str, Any]]] = {}
     for seed, k, kind in product(seeds, budgets, KINDS):

@@ -126,6 +126,17 @@ def test_crops_differ_by_their_place():
         reducer(vit, far)
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("select_layer", [-1, -2, 0])
+def test_the_registers_are_those_of_the_whole_sequence(select_layer):
+    """The last layer spares the patches its MLP; the numbers are those of the plain forward."""
+    vit = adapt(timm_vit())
+    views = ragged_views(vit)
+    reducer = falcon(vit, reatten=False)
+    expected = vit(views.pixels, reducer.placed(views), select_layer).registers
+    assert torch.allclose(reducer(vit, views, select_layer), expected, atol=1e-6)
+
+
 def test_compact_continues_what_enter_layer_began():
     vit = adapt(timm_vit())
     views = ragged_views(vit)

@@ -103,7 +103,7 @@ class ReCompact(Reducer):
         if not self.enter_layer:
             x = vit.enter(x)
         changes = None if self.reatten is None else self.reatten.changes(views, self.m)
-        x = vit.run(x, self.enter_layer, stop, changes)[:, -self.m :]
+        x = vit.run(x, self.enter_layer, stop, changes, keep=self.m)
         return vit.leave(x) if stop == depth else x
 
     def settings(self) -> dict[str, Any]:
