@@ -18,7 +18,7 @@ def encoders(quick: bool) -> Result:
     from sentence_transformers import SentenceTransformer
 
     torch.set_num_threads(1)
-    count, rounds = (32, 2) if quick else (160, 4)
+    count, rounds = (32, 2) if quick else (64, 3)
     corpus = DATA / "ir" / "scifact"
     source = read_source(corpus)
     texts = [document.text for document in itertools.islice(source, count)]
