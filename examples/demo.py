@@ -22,7 +22,7 @@ from attar.retrieval.indexing.embed import embed_documents
 from attar.retrieval.sources import read_qrels, read_queries, read_source
 
 CORPUS = Path(__file__).parent / "data" / "scifact"
-CODECS = ("float32", "float8_e4m3", "pca50%+float8_e4m3")
+CODECS = ("float32", "float8_e4m3", "pca50%+float8_e4m3", "waterfill@8x", "waterfill@16x")
 QUESTIONS = (
     "Does vitamin D deficiency raise the risk of multiple sclerosis?",
     "How do statins affect cholesterol in old people?",
@@ -69,13 +69,13 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    """Print the table and three questions with their answers from the smallest store."""
+    """Print the table and three questions with their answers from the 8x store."""
     folder = Path(tempfile.mkdtemp(prefix="attar-demo-"))
     try:
         table = rows(folder)
         write_table(table, title="SciFact, 5,183 abstracts, 300 judged queries, all-MiniLM-L6-v2")
         encoder = attar.encoder("all-MiniLM-L6-v2")
-        with attar.open(folder / CODECS[-1].replace("%", ""), encoder=encoder) as store:
+        with attar.open(folder / "waterfill@8x", encoder=encoder) as store:
             for question in QUESTIONS:
                 hits = store.search(text=question, k=2)
                 sys.stdout.write(f"\n{question}\n")

@@ -19,7 +19,7 @@ def build_index(
     ],
     out: Annotated[Path, typer.Option(help="Folder of the new store.")],
     encoder: Annotated[str, typer.Option(help="Who embeds the texts.")] = "all-MiniLM-L6-v2",
-    codec: Annotated[str, typer.Option(help="Spec string.")] = "pca50%+float8_e4m3",
+    codec: Annotated[str, typer.Option(help="Spec string.")] = "waterfill@8x",
     metric: Annotated[str, typer.Option(help="cosine, ip or l2.")] = "cosine",
     chunk: Annotated[
         str | None, typer.Option(help="Cut texts: 1000, 1000/100 characters, 256tokens/32.")

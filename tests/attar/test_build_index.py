@@ -78,7 +78,7 @@ def test_killed_three_times_it_continues_and_ends_as_if_it_had_not_been(
     expected = {f"d{i}" for i in range(7_000)}
     with attar.open(out) as store:
         assert sorted(record.id for record in store.iter()) == sorted(f"d{i}" for i in range(7_000))
-        assert store.info()["serving"] == "pca50%+float8_e4m3"
+        assert store.info()["serving"] == "waterfill@8x"
     embedded = Counter(line for line in trace.read_text().splitlines() if line[1:].isdigit())
     assert set(embedded) >= expected
     again = sum(count - 1 for count in embedded.values())
@@ -179,7 +179,10 @@ def test_vectors_are_fitted_on_their_sample_and_streamed(tmp_path: Path) -> None
 
 def test_a_corpus_too_small_to_fit_stays_float32_and_says_so(tmp_path: Path) -> None:
     source = corpus(tmp_path / "c.jsonl", 5)
-    done = attar_command("build-index", source, "--out", tmp_path / "o", "--encoder", ENCODER)
+    done = attar_command(
+        "build-index", source, "--out", tmp_path / "o", "--encoder", ENCODER,
+        "--codec", "pca50%+int8",
+    )  # fmt: skip
     assert done.code == 0, done.err
     assert "fitted on 24 documents" in done.out
     with attar.open(tmp_path / "o") as store:

@@ -32,8 +32,9 @@ def test_wheel_holds_every_package_and_no_tests(wheel: Path) -> None:
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"attar"}
     for room in ("retrieval", "stores", "vision", "context"):
-        for file in (ROOT / room).rglob("*.py"):
-            assert f"attar/{file.relative_to(ROOT)}" in names, "a folder without __init__.py?"
+        built = wheel.parent / "src"
+        for file in (built / room).rglob("*.py"):
+            assert f"attar/{file.relative_to(built)}" in names, "a folder without __init__.py?"
         assert f"attar/{room}/py.typed" in names
     assert "attar/py.typed" in names
     assert not [name for name in names if "test" in name or "example" in name]
