@@ -61,6 +61,15 @@ def check_batch(
     return Batch(names, bodies, [_json(m, name) for m, name in zip(notes, names, strict=True)])
 
 
+def check_revision(
+    ids: Iterable[str], texts: Sequence[str | None] | None, metadata: Metadata | None
+) -> Batch:
+    """Check new texts and metadata of documents that exist."""
+    if texts is None and metadata is None:
+        raise ValueError("update changes texts=, metadata= or both, got neither.")
+    return check_batch(ids, texts, metadata)
+
+
 def _same_length(what: str, values: Sequence[Any] | None, n: int) -> list[Any]:
     if values is None:
         return [None] * n

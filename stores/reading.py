@@ -1,5 +1,6 @@
 """The reading half of a store: search, documents, vectors, what it costs."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from attar.stores.hybrid.shape import Ranking
 from attar.stores.information import describe
 from attar.stores.protocols import Encoder
 from attar.stores.records import Record
+from attar.stores.transfer.backup import backup
 from attar.stores.types import Float32, Hits
 
 
@@ -206,6 +208,10 @@ class StoreReading:
     def verify(self) -> Report:
         """Compare everything on disk with its checksums and cross-references; changes nothing."""
         return verify(self._library.folder)
+
+    def backup(self, path: str | os.PathLike[str]) -> int:
+        """Copy this store's commit into a new folder while it is in use; returns its bytes."""
+        return backup(self._library, Path(path))
 
     def info(self) -> dict[str, Any]:
         """What the store is and what it costs, as plain values."""

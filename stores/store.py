@@ -17,8 +17,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.stores import creation, growth, inputs
+from attar.stores import creation, growth, inputs, recoding
 from attar.stores.disk.change import Change, plain_json, remove_orphans, seal_catalog
+from attar.stores.disk.durable import explained
 from attar.stores.disk.library import Library
 from attar.stores.disk.lock import WriterLock
 from attar.stores.errors import EncoderMismatchError, StoreError
@@ -26,6 +27,7 @@ from attar.stores.inputs import Batch, Metadata
 from attar.stores.probes import check_encoder
 from attar.stores.protocols import Codec, Encoder, Recipe
 from attar.stores.reading import StoreReading
+from attar.stores.recoding import OnProgress
 from attar.stores.types import Float32
 
 StorePath = str | os.PathLike[str]
@@ -163,9 +165,10 @@ class Store(StoreReading):
         lock = WriterLock(folder, timeout) if mode == "w" else None
         library = None
         try:
-            library = Library(folder, mode == "w", load_codec)
-            if mode == "w":
-                remove_orphans(library)
+            with explained("Opening a store", folder):
+                library = Library(folder, mode == "w", load_codec)
+                if mode == "w":
+                    remove_orphans(library)
             recipe = None
             if library.meta["codec"] is None and load_recipe is not None:
                 recipe = load_recipe(str(library.meta["spec"]))
@@ -272,6 +275,44 @@ class Store(StoreReading):
             missing = batch.ids[batch.texts.index(None)]
             raise ValueError(f"The encoder needs a text for every id; {missing!r:.80} has none.")
         return inputs.as_vectors(self._encoder.encode_documents(texts))
+
+    def update(
+        self,
+        ids: Iterable[str],
+        texts: Sequence[str | None] | None = None,
+        metadata: Metadata | None = None,
+    ) -> None:
+        """Replace texts, metadata or both of documents that exist, in one atomic commit.
+
+        Vectors stay as they are, also when the text changes: `upsert` embeds again.
+        """
+        library = self._writable()
+        batch = inputs.check_revision(ids, texts, metadata)
+        with library.writing:
+            slots = library.slots(batch.ids)
+            for name in batch.ids:
+                if name not in slots:
+                    raise ValueError(f"update takes ids that exist; {name!r:.80} does not.")
+            with Change(library, "Updating documents") as change:
+                change.revise(
+                    [slots[name] for name in batch.ids],
+                    None if texts is None else batch.texts,
+                    None if metadata is None else batch.metadata,
+                )
+
+    def reencode(
+        self, codec: Codec | Recipe | None = None, *, on_progress: OnProgress | None = None
+    ) -> int:
+        """Change the codec in place, from kept originals or else from codes; returns rows done.
+
+        Commits segment by segment and answers searches meanwhile; without `codec` it goes on with
+        a change that was interrupted. on_progress: called with (rows done, rows to do).
+        """
+        library = self._writable()
+        with library.writing:
+            if codec is not None:
+                recoding.choose(library, codec)
+            return recoding.reencode(library, on_progress)
 
     def delete(self, ids: Iterable[str]) -> int:
         """Delete documents in one atomic commit; returns how many existed."""

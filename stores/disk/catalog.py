@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from attar.stores.disk.handles import connect_file
 from attar.stores.errors import CorruptStoreError, NotAStoreError
 from attar.stores.hybrid import text_index
 
@@ -116,9 +117,7 @@ def connect(folder: Path, write: bool) -> sqlite3.Connection:
     path = folder / NAME
     if not folder.is_dir() or not path.is_file():
         raise not_a_store(folder)
-    mode = "rw" if write else "ro"
-    uri = f"{path.resolve().as_uri()}?mode={mode}"
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    connection = connect_file(path, "rw" if write else "ro")
     try:
         with readable(path):
             _check_identity(connection, path)

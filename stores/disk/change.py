@@ -21,15 +21,19 @@ from numpy.typing import NDArray
 from attar.stores.disk import catalog
 from attar.stores.disk.catalog import SegmentRow, document_crc
 from attar.stores.disk.durable import explained, fsync_folder, write_file
+from attar.stores.disk.handles import file_crc
 from attar.stores.disk.library import CODECS, SEGMENTS, Library, codec_hash
 from attar.stores.disk.pieces import Piece, Target, write_pieces
-from attar.stores.disk.seal import Seal, file_crc, read_seal, write_seal
+from attar.stores.disk.seal import Seal, read_seal, write_seal
 from attar.stores.filters.attributes import attributes
 from attar.stores.hybrid import text_index
 from attar.stores.inputs import Batch
 from attar.stores.protocols import Codec
 
 _CHUNK = 500
+_DELETE_ATTRIBUTE = "DELETE FROM attributes WHERE key = ? AND type = ? AND value = ? AND row = ?"
+_INSERT_ATTRIBUTE = "INSERT INTO attributes VALUES(?, ?, ?, ?)"
+Texts = Sequence[str | None] | None
 logger = logging.getLogger(__name__)
 
 
@@ -50,6 +54,8 @@ class Change:
         self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
         self._documents: tuple[int, Batch] | None = None
         self._index_texts = False
+        self._forgotten: list[str] = []
+        self._revised: tuple[list[int], Texts, Texts] | None = None
 
     def __enter__(self) -> Self:
         self._library.writing.acquire()
@@ -82,6 +88,14 @@ class Change:
     def remove_segment(self, row: SegmentRow) -> None:
         """Unregister a segment; its file goes after the commit."""
         self._removed.append(row)
+
+    def remove_codec(self, name: str) -> None:
+        """Unregister a codec that no segment uses; its file goes after the commit."""
+        self._forgotten.append(name)
+
+    def revise(self, slots: Sequence[int], texts: Texts, metadata: Texts) -> None:
+        """Replace texts and metadata (JSON text) of documents; None as a list leaves them."""
+        self._revised = (list(slots), texts, metadata)
 
     def set_meta(self, **entries: Any) -> None:
         """Set meta entries."""
@@ -137,6 +151,7 @@ class Change:
         connection.execute("BEGIN IMMEDIATE")
         self._delete(connection)
         self._insert(connection)
+        self._revise(connection)
         if self._index_texts:
             text_index.build(connection)
         for name, codec, nbytes in self._codecs:
@@ -144,6 +159,9 @@ class Change:
                 "INSERT OR IGNORE INTO codecs VALUES(?, ?, ?, ?)",
                 (name, codec.spec, nbytes, codec.side_bytes),
             )
+        connection.executemany(
+            "DELETE FROM codecs WHERE hash = ?", [(name,) for name in self._forgotten]
+        )
         self._swap(connection)
         catalog.write_meta(connection, self._meta | {"counter": counter})
         # Whether a COMMIT that fails took place is known only after the log is read again: from
@@ -156,6 +174,8 @@ class Change:
         library.refresh()
         for row in self._removed:
             (library.folder / SEGMENTS / row.file).unlink(missing_ok=True)
+        for name in self._forgotten:
+            library.codec_path(name).unlink(missing_ok=True)
 
     def _delete(self, connection: sqlite3.Connection) -> None:
         slots = self._slots.tolist()
@@ -168,9 +188,7 @@ class Change:
             if self._library.meta["text_index"]:
                 text_index.remove(connection, [(row, text) for row, _, text in rows])
             gone = [(*a, row) for row, metadata, _ in rows for a in attributes(metadata)]
-            connection.executemany(
-                "DELETE FROM attributes WHERE key = ? AND type = ? AND value = ? AND row = ?", gone
-            )
+            connection.executemany(_DELETE_ATTRIBUTE, gone)
             connection.execute(f"DELETE FROM documents WHERE row IN ({marks})", some)
         connection.executemany("INSERT INTO tombstones VALUES(?)", [(s,) for s in slots])
 
@@ -187,7 +205,7 @@ class Change:
             ),
         )
         connection.executemany(
-            "INSERT INTO attributes VALUES(?, ?, ?, ?)",
+            _INSERT_ATTRIBUTE,
             (
                 (*a, first + i)
                 for i, metadata in enumerate(batch.metadata)
@@ -198,6 +216,27 @@ class Change:
         if self._library.meta["text_index"]:
             text_index.insert(connection, enumerate(batch.texts, start=first))
         catalog.write_meta(connection, {"next_row": first + len(batch)})
+
+    def _revise(self, connection: sqlite3.Connection) -> None:
+        if self._revised is None:
+            return
+        slots, texts, metadata = self._revised
+        for index, slot in enumerate(slots):
+            name, old_text, old = connection.execute(
+                "SELECT id, text, metadata FROM documents WHERE row = ?", (slot,)
+            ).fetchone()
+            text = old_text if texts is None else texts[index]
+            new = old if metadata is None else metadata[index]
+            if self._library.meta["text_index"] and text != old_text:
+                text_index.remove(connection, [(slot, old_text)])
+                text_index.insert(connection, [(slot, text)])
+            gone, come = attributes(old), attributes(new)
+            connection.executemany(_DELETE_ATTRIBUTE, [(*a, slot) for a in gone - come])
+            connection.executemany(_INSERT_ATTRIBUTE, [(*a, slot) for a in come - gone])
+            connection.execute(
+                "UPDATE documents SET text = ?, metadata = ?, crc = ? WHERE row = ?",
+                (text, new, document_crc(name, text, new), slot),
+            )
 
     def _swap(self, connection: sqlite3.Connection) -> None:
         for row in self._removed:

@@ -19,7 +19,7 @@ def fsync_folder(folder: Path) -> None:
         os.close(fd)
 
 
-def write_file(path: Path, content: bytes) -> None:
+def write_file(path: Path, content: bytes | memoryview) -> None:
     """Write a new file and make it durable, name included; an existing one is replaced whole."""
     draft = path.with_name(path.name + ".tmp")
     try:
@@ -47,7 +47,9 @@ def explained(doing: str, folder: Path) -> Iterator[None]:
         name = getattr(error, "sqlite_errorname", "")
         if name != "SQLITE_FULL" and not name.startswith("SQLITE_IOERR"):
             raise
-        raise OSError(errno.ENOSPC, _full(doing, folder, str(error))) from error
+        # A failing write under SQLite is EIO there, whatever the system said.
+        number = errno.ENOSPC if name == "SQLITE_FULL" else errno.EIO
+        raise OSError(number, _full(doing, folder, str(error))) from error
 
 
 def _full(doing: str, folder: Path, said: str) -> str:

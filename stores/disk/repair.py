@@ -24,10 +24,11 @@ from numpy.typing import NDArray
 from attar.stores.disk import catalog
 from attar.stores.disk.catalog import SegmentRow, is_whole
 from attar.stores.disk.durable import explained, fsync_folder
+from attar.stores.disk.handles import connect_file, file_crc
 from attar.stores.disk.library import CODECS, SEGMENTS, codec_hash
 from attar.stores.disk.lock import WriterLock
 from attar.stores.disk.pieces import FromOriginals, Kept, Piece, Target, write_pieces
-from attar.stores.disk.seal import Seal, file_crc, write_seal
+from attar.stores.disk.seal import Seal, write_seal
 from attar.stores.disk.segment import Segment
 from attar.stores.errors import CorruptStoreError, StoreError
 from attar.stores.exact import EXACT, ExactCodec
@@ -88,7 +89,7 @@ def repair(
 
 
 def _repair(folder: Path, load_codec: Callable[[bytes], Codec] | None) -> Repaired:
-    connection = sqlite3.connect(folder / catalog.NAME, isolation_level=None)
+    connection = connect_file(folder / catalog.NAME, "rw")
     try:
         work, rows = _settings(folder, connection)
         _check_codecs(folder, rows, work.meta)
@@ -291,7 +292,7 @@ def _write_catalog(work: _Work, documents: list[tuple[Any, ...]], slots: NDArray
         size, crc = file_crc(draft / catalog.NAME)
         for name in (catalog.NAME, f"{catalog.NAME}-wal", f"{catalog.NAME}-shm"):
             if (folder / name).exists():
-                shutil.copy2(folder / name, quarantine / name)
+                (quarantine / name).hardlink_to(folder / name)
         for name in (f"{catalog.NAME}-wal", f"{catalog.NAME}-shm"):
             (folder / name).unlink(missing_ok=True)
         (draft / catalog.NAME).rename(folder / catalog.NAME)

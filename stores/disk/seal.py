@@ -15,13 +15,13 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from attar.stores.disk.handles import file_crc
 from attar.stores.errors import CorruptStoreError
 
 NAME = "commit"
 CHECKED_BYTES = 64 << 20
 _FORM = struct.Struct("<4sIQQI")
 _MAGIC = b"ATTC"
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,16 +60,6 @@ def write_seal(folder: Path, seal: Seal, durable: bool) -> None:
             os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def file_crc(path: Path) -> tuple[int, int]:
-    """Size and crc32 of a file, read in chunks."""
-    size = crc = 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            size += len(chunk)
-            crc = zlib.crc32(chunk, crc)
-    return size, crc
 
 
 def check_seal(seal: Seal, catalog: Path, limit: int | None = CHECKED_BYTES) -> None:

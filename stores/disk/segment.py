@@ -267,6 +267,11 @@ class Segment:
         whole = self._map[place.offset : place.offset + place.nbytes]
         return self._typed(place, whole)[rows]
 
+    @property
+    def content(self) -> memoryview:
+        """All bytes of the file."""
+        return self._map.data
+
     def _typed(self, place: Place, raw: NDArray[np.uint8]) -> NDArray[Any]:
         form = np.dtype(place.field.dtype).newbyteorder("<")
         return np.asarray(raw).view(form).reshape(-1, place.field.width)

@@ -61,14 +61,15 @@ def expected(count):
     return truth
 
 
-def run_and_kill(path, start, delay):
-    """How many operations were acknowledged when the writer was killed `delay` s after opening."""
+def run_and_kill(path, start, wait_for, delay):
+    """Kill a writer `delay` seconds after its `wait_for`-th operation; returns how many it did."""
     arguments = [sys.executable, "-c", WRITER, str(path), str(start)]
     writer = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
     assert writer.stdout.readline() == "open\n"
+    lines = [writer.stdout.readline() for _ in range(wait_for)]
     time.sleep(delay)
     writer.send_signal(signal.SIGKILL)
-    lines = writer.stdout.read().splitlines()
+    lines += writer.stdout.read().splitlines()
     writer.wait()
     writer.stdout.close()
     return int(lines[-1]) + 1 if lines else start
@@ -95,5 +96,6 @@ def test_killed_writers_lose_nothing(tmp_path, seed):
     draw = random.Random(seed)
     done = 0
     for _ in range(8):
-        done = check(path, run_and_kill(path, done, draw.uniform(0, 0.25)))
-    assert done > 20
+        acknowledged = run_and_kill(path, done, draw.randrange(6), draw.uniform(0, 0.03))
+        done = check(path, acknowledged)
+    assert done > 8

@@ -20,9 +20,8 @@ def kills(path, count, seed):
     draw = random.Random(seed)
     done = 0
     for turn in range(1, count + 1):
-        done = check(path, run_and_kill(path, done, draw.uniform(0, 0.3)))
-        if done > 9000:
-            break
+        acknowledged = run_and_kill(path, done, draw.randrange(6), draw.uniform(0, 0.03))
+        done = check(path, acknowledged)
         if turn % 50 == 0:
             print(f"{turn} kills, {done} operations, nothing lost", flush=True)
     print(f"kills: {turn}, operations: {done}, lost: 0", flush=True)

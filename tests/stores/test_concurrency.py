@@ -1,0 +1,100 @@
+import os
+import threading
+
+import numpy as np
+import pytest
+
+import attar
+from attar.stores.errors import StoreError
+from attar.stores.store import Store
+from tests.stores import load
+from tests.stores.worlds import documents, names, reopen
+
+
+def test_writers_and_readers_in_processes(tmp_path):
+    Store.create(tmp_path / "s", attar.codec("float32")).close()
+    mine, written, rounds = load.run(tmp_path / "s", 25, writers=2, readers=3)
+    assert written >= 50
+    assert rounds >= 12
+    load.check(tmp_path / "s", mine)
+
+
+def test_threads_share_a_store(tmp_path):
+    x = documents(400)
+    errors = []
+    with Store.create(tmp_path / "s", attar.codec("int8"), metric="ip") as store:
+        store.add(names(100), x[:100])
+
+        def search():
+            try:
+                for i in range(25):
+                    hits = store.search(x[i], k=30)
+                    assert len(set(hits.ids[0])) == 30
+                    store.get(list(hits.ids[0]))
+                    assert len(list(store.iter(50, vectors=True))) >= 70
+            except BaseException as error:
+                errors.append(error)
+
+        def change(first):
+            try:
+                for i in range(first, first + 25):
+                    store.add([f"n{i}"], x[i : i + 1])
+                    store.delete([f"d{i % 100}"])
+                    if i % 10 == 0:
+                        store.compact()
+            except BaseException as error:
+                errors.append(error)
+
+        threads = [threading.Thread(target=search) for _ in range(3)]
+        threads += [threading.Thread(target=change, args=(first,)) for first in (100, 225)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert errors == []
+        assert len(store) == 100
+        assert store.verify().problems == ()
+
+
+def test_a_forked_child_is_told_to_open_its_own(tmp_path):
+    with Store.create(tmp_path / "s", attar.codec("float32")) as store:
+        store.add(names(5), documents(5))
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                store.search(documents(1))
+            except StoreError as error:
+                code = 0 if "after the fork" in str(error) else 2
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert store.search(documents(1), k=9).ids.shape == (1, 5)
+        child = os.fork()
+        if child == 0:
+            # The child holds no copy of the parent's lock once the parent lets go.
+            threading.Event().wait(20)
+            os._exit(0)
+        store.close()
+        reopen(tmp_path / "s", "w").close()
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+
+
+def test_waiting_for_the_lock_gets_it(tmp_path):
+    store = Store.create(tmp_path / "s", attar.codec("float32"))
+    threading.Timer(0.3, store.close).start()
+    with reopen(tmp_path / "s", "w", timeout=20) as other:
+        other.add(["a"], np.ones((1, 3)))
+    with pytest.raises(StoreError, match="closed|reading"):
+        store.add(["b"], np.ones((1, 3)))
+
+
+def test_few_file_descriptors_are_enough(tmp_path):
+    x = documents(200)
+    with Store.create(tmp_path / "s", attar.codec("int8")) as store:
+        for i in range(100):
+            store.add([f"d{i}"], x[i : i + 1])
+    before = len(os.listdir("/proc/self/fd"))
+    with reopen(tmp_path / "s") as store:
+        assert store.info()["segments"] > 5
+        assert len(os.listdir("/proc/self/fd")) - before <= 4
