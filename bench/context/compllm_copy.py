@@ -24,7 +24,7 @@ from bench.registry import Result, bench
 CONTEXT, ANSWER, BATCH = 160, 64, 2
 CHECKPOINTS = Path.home() / ".cache" / "attar" / "bench"
 RECIPES = {
-    "pooled": (Recipe(variant="pooled"), Training(steps=400, check_every=100)),
+    "pooled": (Recipe(variant="pooled"), Training(steps=300, check_every=150)),
     "eos": (Recipe(variant="eos"), Training(steps=150, check_every=50)),
 }
 

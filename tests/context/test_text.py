@@ -16,6 +16,7 @@ from attar.context import (
     to_removed,
 )
 from attar.context.middleware.allocation import divide
+from attar.context.text.passages import old_and_recent, shorten_together
 from attar.context.text.select import lexical_score, select, split_sentences
 from attar.context.text.truncate import ELISION, truncate
 
@@ -149,3 +150,29 @@ def test_ratios_by_their_names():
             call()
     with pytest.raises(ValueError, match="head, tail, ends"):
         Truncate("middle")
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    texts=st.lists(st.text("ab. ", max_size=80), max_size=6),
+    budget=st.integers(1, 60),
+    recent=st.floats(0, 1),
+)
+def test_passages_and_old_texts_fit_their_budget(texts, budget, recent):
+    short = shorten_together(texts, budget, "a", counter(), Select())
+    assert len(short) == len(texts)
+    assert sum(estimate_tokens(s) for s in short) <= budget
+    joined = "".join(texts)
+    assert (
+        estimate_tokens(old_and_recent(joined, budget, "a", counter(), Select(), recent)) <= budget
+    )
+
+
+def test_the_recent_end_stays_raw_and_the_old_part_is_selected():
+    text = "Rain fell. " * 80 + "The code is QX-4471. " + "Wind blew. " * 80 + "So it ends today."
+    short = old_and_recent(text, 60, "which code", counter(), Select())
+    assert "QX-4471" in short and short.endswith("Wind blew. So it ends today.")
+    with pytest.raises(ValueError, match="recent"):
+        old_and_recent(text, 60, "", counter(), Select(), 2.0)
+    with pytest.raises(ValueError, match="budget"):
+        shorten_together(["a"], 0, "", counter(), Select())

@@ -162,7 +162,9 @@ def test_beyond_the_budget_a_request_passes_with_a_warning(upstream, proxied):
 
 
 def test_disabled_and_shadow_change_no_byte(upstream):
-    body = json.dumps({"messages": FORMATS["chat"](3, 12)}).encode()
+    messages = FORMATS["chat"](3, 12)
+    messages[1]["content"] += " é"
+    body = json.dumps({"messages": messages}).encode()
     for settings, reported in (({"enabled": False}, False), ({"shadow": True}, True)):
         server = start(upstream, **settings)
         _, headers, _ = ask(server, "POST", "/v1/chat/completions", body, KEY)

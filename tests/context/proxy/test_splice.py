@@ -58,6 +58,10 @@ def test_numbers_escapes_and_spaces_are_kept():
     assert got == expected.encode()
 
 
+def test_half_a_character_is_escaped():
+    assert splice(b'{"a": "b"}', {("a",): "\ud83d"}) == b'{"a": "\\ud83d"}'
+
+
 def test_a_path_to_nothing_is_an_error():
     with pytest.raises(KeyError):
         splice(b'{"a": 1}', {("a",): "x"})
