@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from attar.codecs import codec as codec
     from attar.codecs import load_codec as load_codec
     from attar.encoders import encoder as encoder
+    from attar.indexing import build_index as build_index
     from attar.store import Store as Store
     from attar.store import open as open
 
@@ -24,6 +25,7 @@ _WHERE = {
     "codec": "attar.codecs",
     "load_codec": "attar.codecs",
     "encoder": "attar.encoders",
+    "build_index": "attar.indexing",
     "Store": "attar.store",
     "open": "attar.store",
 }

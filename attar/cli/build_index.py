@@ -1,5 +1,6 @@
 """`attar build-index SOURCE --out DIR`."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,15 +35,8 @@ def build_index(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, no progress.")] = False,
 ) -> None:
     """Build a compressed store from a corpus. Interrupted, the same command continues it."""
-    from attar.retrieval.indexing.build import (
-        Wiring,
-        open_or_create,
-        plan_build,
-        run_build,
-    )
-    from attar.retrieval.sources import NpySource, read_source
+    from attar.retrieval.sources import read_source
 
-    recipe = attar.codec(codec)
     corpus = read_source(
         source,
         chunk=chunk,
@@ -51,13 +45,17 @@ def build_index(
         ids=ids,
         skip_unreadable=skip_unreadable,
     )
-    embedder = None if isinstance(corpus, NpySource) else attar.encoder(encoder)
-    plan = plan_build(corpus, out, recipe, embedder, metric, seed, keep_originals)
-    wiring = Wiring(attar.Store.create, attar.Store.open)
-    with open_or_create(plan, wiring, overwrite) as store:
-        label = "Adding" if embedder is None else "Embedding"
-        with progress(label, plan.total, len(store), quiet=as_json) as advance:
-            run_build(plan, store, advance)
+    with attar.build_index(
+        corpus,
+        out,
+        encoder,
+        codec,
+        metric,
+        seed=seed,
+        keep_originals=keep_originals,
+        overwrite=overwrite,
+        progress=partial(progress, quiet=as_json),
+    ) as store:
         facts = store.info()
     if as_json:
         write_json(facts)
@@ -65,8 +63,8 @@ def build_index(
     for note in corpus.notes:
         say(f"Note: {note}")
     if not facts["fitted"]:
-        needed = recipe.min_rows(facts["dim"])
-        say(f"Note: {recipe} is fitted on {needed:,} documents; until then they are exact float32.")
+        needed = attar.codec(codec).min_rows(facts["dim"])
+        say(f"Note: {codec} is fitted on {needed:,} documents; until then they are exact float32.")
     size = human_bytes(facts["bytes_per_vector"] * facts["n"])
     say(
         f"{out}: {facts['n']:,} documents as {facts['serving']}, {facts['bytes_per_vector']} bytes "

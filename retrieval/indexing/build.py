@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -28,15 +29,18 @@ BATCH = 2048
 ROWS = 16_384
 
 
+S = TypeVar("S", bound=Store)
+
+
 @dataclass(frozen=True)
-class Wiring:
+class Wiring(Generic[S]):
     """How the door makes and opens stores.
 
     create: `(path, codec, encoder, **settings) -> Store`; open: `(path, mode, encoder=…) -> Store`.
     """
 
-    create: Callable[..., Store]
-    open: Callable[..., Store]
+    create: Callable[..., S]
+    open: Callable[..., S]
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ def plan_build(
     return Plan(source, out, recipe, encoder, manifest, sample, keep_originals)
 
 
-def open_or_create(plan: Plan, wiring: Wiring, overwrite: bool = False) -> Store:
+def open_or_create(plan: Plan, wiring: Wiring[S], overwrite: bool = False) -> S:
     """Make the store of a plan, or open the one that an interrupted build left.
 
     Raises FileExistsError for a finished build, and for one that was asked something else (the
@@ -110,7 +114,7 @@ def open_or_create(plan: Plan, wiring: Wiring, overwrite: bool = False) -> Store
     return wiring.create(plan.out, plan.recipe, plan.encoder, **settings)
 
 
-def _continue(plan: Plan, wiring: Wiring) -> Store:
+def _continue(plan: Plan, wiring: Wiring[S]) -> S:
     store = wiring.open(plan.out, "w", encoder=plan.encoder)
     try:
         if store.manifest is None:

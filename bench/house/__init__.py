@@ -1,0 +1,1 @@
+"""Benchmarks of the whole path: corpus to store to answers."""

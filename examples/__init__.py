@@ -1,0 +1,1 @@
+"""Examples that run: each file is one, `make demo` runs the first."""
