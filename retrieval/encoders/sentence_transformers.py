@@ -1,7 +1,8 @@
 """Texts to vectors with a model of the sentence-transformers library."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
@@ -130,9 +131,10 @@ class SentenceTransformers:
         library = require("sentence_transformers", "text")
         place = str(packaged_folder()) if self._packaged else self.model
         try:
-            model = library.SentenceTransformer(
-                place, device=self.device, truncate_dim=self.dimensions
-            )
+            with _no_progress_bar():
+                model = library.SentenceTransformer(
+                    place, device=self.device, truncate_dim=self.dimensions
+                )
         except (OSError, ValueError) as error:
             raise ValueError(
                 f"sentence-transformers cannot load {self.model!r} ({error}); give a local folder, "
@@ -162,3 +164,17 @@ class SentenceTransformers:
                 checked, prompt=prompt, batch_size=self.batch_size, show_progress_bar=False
             )
         return checked_vectors(vectors, len(checked), self.dim, self.name)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Loading draws a bar of its own on stderr; keep it from running into ours."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
