@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,9 @@ GREATEST_NORM = 1e18
 """Products of two vectors of this norm still fit into float32 (3.4e38)."""
 
 BLOCK_ROWS = 8192
+WIDE_VALUES = 1 << 15
 DEEPEST_JSON = 100
+TEXTS_AT_ONCE = 1000
 METRICS = ("cosine", "ip", "l2")
 
 Metadata = Sequence[Mapping[str, Any] | None]
@@ -54,11 +56,11 @@ def check_batch(
             "document ids of their own."
         )
     bodies = _same_length("texts", texts, len(names))
-    for name, text in zip(names, bodies, strict=True):
-        if text is not None:
-            _check_text(text, f"the text of id {name!r}")
+    _check_texts(bodies, lambda index: f"the text of id {names[index]!r}")
     notes = _same_length("metadata", metadata, len(names))
-    return Batch(names, bodies, [_json(m, name) for m, name in zip(notes, names, strict=True)])
+    if metadata is not None:
+        notes = [_json(m, name) for m, name in zip(notes, names, strict=True)]
+    return Batch(names, bodies, notes)
 
 
 def check_revision(
@@ -85,6 +87,14 @@ def check_ids(ids: Iterable[str]) -> list[str]:
     if isinstance(ids, str | bytes | Mapping):
         raise TypeError(f"ids is a list of strings, got one {type(ids).__name__}; write [id].")
     names = list(ids)
+    if set(map(type, names)) - {str} or "" in names:
+        _check_each_id(names)
+    _check_texts(names, lambda index: f"id {index} ({names[index]!r})")
+    return names
+
+
+def _check_each_id(names: list[str]) -> None:
+    """Name the first entry that is no id, and turn subclasses of str into plain strings."""
     for index, name in enumerate(names):
         if not isinstance(name, str):
             raise TypeError(
@@ -93,11 +103,23 @@ def check_ids(ids: Iterable[str]) -> list[str]:
             )
         if not name:
             raise ValueError(f"Ids are not empty; entry {index} is. Give it a name.")
-        _check_text(name, f"id {index} ({name!r})")
-    return [str(name) for name in names]
+        names[index] = str(name)
+
+
+def _check_texts(texts: list[Any], what: Callable[[int], str]) -> None:
+    """Strings that UTF-8 can write, or None; looked at one by one only when some are not."""
+    for start in range(0, len(texts), TEXTS_AT_ONCE):
+        some = texts[start : start + TEXTS_AT_ONCE]
+        try:
+            "".join([text for text in some if text is not None]).encode()
+        except (TypeError, UnicodeEncodeError):
+            for index, text in enumerate(some, start=start):
+                _check_text(text, what(index))
 
 
 def _check_text(text: object, what: str) -> None:
+    if text is None:
+        return
     if not isinstance(text, str):
         raise TypeError(f"Texts are strings or None; {what} is {type(text).__name__}.")
     try:
@@ -186,10 +208,11 @@ def check_vectors(vectors: Float32, ids: Sequence[str], dim: int | None, cosine:
 
 def unusable(vectors: Float32, cosine: bool) -> tuple[int | None, str]:
     """Index of the first row that no score can use, and the rule that it breaks."""
-    finite = np.isfinite(vectors).all(axis=1)
+    # Squares of float32 fit into float64, so a norm is finite exactly when its row is.
+    norms = row_norms(vectors)
+    finite = np.isfinite(norms)
     if not finite.all():
         return int(np.argmin(finite)), "Vectors are finite (no NaN, no infinity, float32 range)"
-    norms = row_norms(vectors)
     if (norms > GREATEST_NORM).any():
         return int(np.argmax(norms)), f"Vectors have a norm of at most {GREATEST_NORM:g}"
     if cosine and not norms.all():
@@ -199,14 +222,30 @@ def unusable(vectors: Float32, cosine: bool) -> tuple[int | None, str]:
 
 def row_norms(vectors: Float32) -> NDArray[np.float64]:
     """Euclidean norms [n], summed in float64."""
-    wide = vectors.astype(np.float64)
-    return np.asarray(np.sqrt(np.einsum("nd,nd->n", wide, wide)))
+    norms = np.empty(len(vectors))
+    for rows, wide in _wide(vectors):
+        norms[rows] = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    return norms
 
 
 def scaled(vectors: Float32, norm: float) -> Float32:
     """Rows of x [n d] scaled to the given norm; x is not changed and has no zero row."""
-    factors = norm / row_norms(vectors)
-    return np.asarray(vectors * factors[:, None], np.float32)
+    result = np.empty(vectors.shape, np.float32)
+    for rows, wide in _wide(vectors):
+        wide *= (norm / np.sqrt(np.einsum("nd,nd->n", wide, wide)))[:, None]
+        result[rows] = wide
+    return result
+
+
+def _wide(vectors: Float32) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """A few rows at a time as float64, so few that they stay in the processor's cache."""
+    step = max(1, WIDE_VALUES // max(1, vectors.shape[1]))
+    buffer = np.empty((min(step, len(vectors)), vectors.shape[1]))
+    for start in range(0, len(vectors), step):
+        rows = slice(start, min(start + step, len(vectors)))
+        wide = buffer[: rows.stop - start]
+        wide[...] = vectors[rows]
+        yield rows, wide
 
 
 def check_queries(vector: ArrayLike, dim: int, cosine: bool) -> Float32:

@@ -27,6 +27,8 @@ from attar.stores.hybrid import text_index
 NAME = "catalog.sqlite"
 APPLICATION_ID = 0x41545452
 FORMAT: Final[int] = 1
+LOG_PAGES = 8192
+"""Pages (32 MiB) of the write-ahead log before it is folded into the catalog."""
 
 SCHEMA = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -65,10 +67,10 @@ class SegmentRow:
 
 
 def document_crc(name: str, text: str | None, metadata: str | None) -> int:
-    """Checksum of one document; lengths keep the three parts apart."""
-    parts = [name.encode(), (text or "").encode(), (metadata or "").encode()]
-    head = f"{len(parts[0])},{len(parts[1])},{text is None},{metadata is None};".encode()
-    return zlib.crc32(b"".join([head, *parts]))
+    """Checksum of one document; lengths keep the three parts apart, -1 stands for None."""
+    body, notes = text or "", metadata or ""
+    sizes = f"{len(name)},{-1 if text is None else len(body)},{-1 if metadata is None else 0}"
+    return zlib.crc32(f"{sizes};{name}{body}{notes}".encode())
 
 
 def is_whole(name: object, text: object, metadata: object, crc: int) -> bool:
@@ -184,6 +186,7 @@ def _configure(connection: sqlite3.Connection, write: bool) -> None:
     connection.execute("PRAGMA busy_timeout=10000")
     if write:
         connection.execute("PRAGMA synchronous=FULL")
+        connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
     else:
         connection.execute("PRAGMA query_only=ON")
 
