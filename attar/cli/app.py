@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from attar.cli import build_index, evaluate, info, search
+from attar.cli import build_index, evaluate, info, maintain, search
 from attar.cli.console import fail
 from attar.stores.errors import StoreError
 
@@ -19,6 +19,12 @@ app.command("build-index")(build_index.build_index)
 app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
+app.command("verify")(maintain.verify)
+app.command("repair")(maintain.repair)
+app.command("backup")(maintain.backup)
+app.command("export")(maintain.export)
+app.command("import")(maintain.import_)
+app.command("reencode")(maintain.reencode)
 
 
 def main() -> None:
