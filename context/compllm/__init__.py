@@ -12,5 +12,5 @@ from attar.context.compllm.distillation import distillation_loss as distillation
 from attar.context.compllm.prompt_embeds import prompt_embeds_part as prompt_embeds_part
 from attar.context.compllm.segments import cut as cut
 from attar.context.compllm.segments import segment_text as segment_text
-from attar.context.compllm.training import Training as Training
 from attar.context.compllm.training import train as train
+from attar.context.training import Training as Training

@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from attar.context.compllm.segments import segment_text
+from attar.context.training import fill
 
 if TYPE_CHECKING:
     from attar.context.cache.segment_cache import SegmentCache
@@ -253,14 +254,7 @@ class CompLLM(nn.Module):
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
         """Put saved values into the adapter; names and shapes must be the same."""
-        own = self.trained()
-        wrong = [n for n in own.keys() ^ tensors.keys()]
-        wrong += [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
-        if wrong:
-            raise ValueError(f"Adapter and model differ in {sorted(wrong)[:3]}; same recipe?")
-        with torch.no_grad():
-            for name, value in own.items():
-                value.copy_(tensors[name])
+        fill(self.trained(), tensors)
 
 
 def group_means(x: Tensor, size: int) -> Tensor:

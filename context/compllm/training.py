@@ -1,54 +1,17 @@
-"""Training of the compressor: resumable, with progress and held-out numbers."""
+"""Training of the compressor by distillation."""
 
-import json
-import logging
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from attar.context.compllm.compressor import CompLLM
 from attar.context.compllm.distillation import Sample, distillation_loss
-
-_LOG = logging.getLogger("attar.context")
-_FORMAT = "attar-compllm-training-1"
+from attar.context.training import Training, run
 
 Batches = Callable[[int], Sequence[Sample]]
 """Step number -> the samples of that step; a function of the step alone, so that runs resume."""
-
-
-@dataclass(frozen=True)
-class Training:
-    """How to train. The learning rate rises over `warmup` steps and falls linearly to 0.
-
-    steps, warmup: optimiser steps. rate: peak learning rate. clip: norm of the gradient at most.
-    save_every, check_every: steps between checkpoints and between held-out measurements.
-    """
-
-    steps: int = 150
-    rate: float = 1e-3
-    warmup: int = 20
-    clip: float = 1.0
-    save_every: int = 25
-    check_every: int = 50
-
-    def __post_init__(self) -> None:
-        if min(self.steps, self.save_every, self.check_every) < 1 or self.warmup < 0:
-            raise ValueError(f"Steps are counted from 1, got {self}.")
-        if self.rate <= 0 or self.clip <= 0:
-            raise ValueError(f"rate and clip are above 0, got {self.rate} and {self.clip}.")
-
-    def rate_at(self, step: int) -> float:
-        """Learning rate of step 0, 1, ….."""
-        if step < self.warmup:
-            return self.rate * (step + 1) / self.warmup
-        return self.rate * (self.steps - step) / max(1, self.steps - self.warmup)
 
 
 def train(
@@ -60,99 +23,17 @@ def train(
     progress: Callable[[dict[str, Any]], None] | None = None,
     seconds: float = float("inf"),
 ) -> list[dict[str, Any]]:
-    """Train, or go on where the checkpoint in `folder` stops; return the held-out records.
+    """Train, or go on where the checkpoint in `folder` stops; see `attar.context.training.run`.
 
-    Stops after `seconds` of wall time at a checkpoint, to be called again. A run that was
-    interrupted ends with the same weights as one that was not (same machine, same threads).
-    progress: called after every step with step, loss, rate, seconds. held_out: returns numbers by
-    name, measured at step 0, every `check_every` steps and at the end.
+    held_out: measures the compressor, LoRA off unless it compresses.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / "checkpoint.safetensors"
-    parameters = compressor.trained()
-    optimiser = torch.optim.AdamW(parameters.values(), lr=training.rate, weight_decay=0.0)
-    step, records = _resume(file, compressor, optimiser, training)
-    began = time.monotonic()
-    if held_out is not None and not records:
-        records.append({"step": step} | held_out(compressor))
-    while step < training.steps and time.monotonic() - began < seconds:
-        loss = _step(compressor, batches(step), training, step, optimiser, parameters)
-        step += 1
-        last = step == training.steps
-        if progress is not None:
-            rate, passed = training.rate_at(step - 1), time.monotonic() - began
-            progress({"step": step, "loss": loss, "rate": rate, "seconds": passed})
-        if held_out is not None and (step % training.check_every == 0 or last):
-            records.append({"step": step} | held_out(compressor))
-            _LOG.info("held out: %s", records[-1])
-        if step % training.save_every == 0 or last:
-            _save(file, parameters, optimiser, step, records)
-    _save(file, parameters, optimiser, step, records)
-    return records
 
+    def gradient(step: int) -> Tensor:
+        with compressor.adapted():
+            loss = distillation_loss(compressor, batches(step))
+            # Inside: switching the LoRA off also stops its gradients.
+            loss.backward()  # type: ignore[no-untyped-call]
+        return loss.detach()
 
-def _step(
-    compressor: CompLLM,
-    samples: Sequence[Sample],
-    training: Training,
-    step: int,
-    optimiser: torch.optim.Optimizer,
-    parameters: dict[str, Tensor],
-) -> float:
-    for group in optimiser.param_groups:
-        group["lr"] = training.rate_at(step)
-    optimiser.zero_grad(set_to_none=True)
-    with compressor.adapted():
-        loss = distillation_loss(compressor, samples)
-        loss.backward()  # type: ignore[no-untyped-call]
-    torch.nn.utils.clip_grad_norm_(parameters.values(), training.clip)
-    optimiser.step()
-    return float(loss.detach())
-
-
-def _save(
-    file: Path,
-    parameters: dict[str, Tensor],
-    optimiser: torch.optim.Optimizer,
-    step: int,
-    records: list[dict[str, Any]],
-) -> None:
-    """Write weights and optimiser state to a new file, then put it in place of the old one."""
-    tensors = {f"value/{n}": p.detach().cpu().contiguous() for n, p in parameters.items()}
-    for name, value in parameters.items():
-        state = optimiser.state.get(value, {})
-        for key in ("exp_avg", "exp_avg_sq"):
-            if key in state:
-                tensors[f"{key}/{name}"] = state[key].detach().cpu().contiguous()
-    header = {"format": _FORMAT, "step": str(step), "records": json.dumps(records)}
-    fresh = file.with_suffix(".new")
-    save_file(tensors, str(fresh), metadata=header)
-    fresh.replace(file)
-
-
-def _resume(
-    file: Path, compressor: CompLLM, optimiser: torch.optim.Optimizer, training: Training
-) -> tuple[int, list[dict[str, Any]]]:
-    if not file.exists():
-        return 0, []
-    with safe_open(str(file), "pt") as stored:
-        header = stored.metadata() or {}
-        if header.get("format") != _FORMAT:
-            raise ValueError(
-                f"{file} is not {_FORMAT}, got {header.get('format')!r}; move it away."
-            )
-        tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    step = int(header["step"])
-    if step > training.steps:
-        raise ValueError(f"{file} is at step {step} of {training.steps}; use another folder.")
-    values = {n.removeprefix("value/"): t for n, t in tensors.items() if n.startswith("value/")}
-    compressor.restore(values)
-    for name, value in compressor.trained().items():
-        if f"exp_avg/{name}" in tensors:
-            optimiser.state[value] = {
-                "step": torch.tensor(float(step)),
-                "exp_avg": tensors[f"exp_avg/{name}"].to(value.device),
-                "exp_avg_sq": tensors[f"exp_avg_sq/{name}"].to(value.device),
-            }
-    return step, json.loads(header["records"])
+    measure = None if held_out is None else lambda: held_out(compressor)
+    return run(compressor.trained(), gradient, training, folder, measure, progress, seconds)

@@ -118,7 +118,7 @@ def test_foreign_checkpoints_are_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"a": torch.zeros(1)}, tmp_path / "checkpoint.safetensors")
-    with pytest.raises(ValueError, match="is not attar-compllm-training-1"):
+    with pytest.raises(ValueError, match="is not attar-training-1"):
         train(fresh(), samples, Training(steps=3), tmp_path)
 
 

@@ -1,0 +1,214 @@
+"""The mask, exactly; freed KV; and the curriculum, on tiny models with and without windows."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+from attar.context.training import Training
+from attar.context.vist2 import STAGES, Chunk, Layout, Reader, Renderer, Vist2, train_stage, visible
+from tests.context.compllm.conftest import MODELS, SIZES
+
+GEMMA = dict(SIZES, head_dim=8, num_hidden_layers=3, sliding_window=9)
+RENDERER = Renderer(columns=8, patch_columns=4)
+TINY = {"width": 16, "depth": 1, "heads": 2}
+
+
+def gemma():
+    kinds = ["sliding_attention", "sliding_attention", "full_attention"]
+    return Gemma3ForCausalLM(Gemma3TextConfig(**GEMMA, layer_types=kinds))
+
+
+ALL = MODELS | {"gemma3, sliding": gemma}
+
+
+@pytest.fixture(params=sorted(ALL))
+def model(request):
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    return Vist2(ALL[request.param]().eval(), renderer=RENDERER, **TINY)
+
+
+def ids(n, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(3, 97, (n,), generator=g).tolist())
+
+
+def chunk(n, seed, verbatim=0):
+    text = "".join(chr(97 + i % 26) for i in ids(4 * n // 2, seed))
+    return Chunk(ids(n, seed), torch.from_numpy(RENDERER.patches(text)), ids(verbatim, seed + 50))
+
+
+def chunks():
+    return [chunk(12, 1), chunk(7, 2, verbatim=2), chunk(9, 3)]
+
+
+def truth(layout, window):
+    """The rules, element by element."""
+    chunk, is_text, position = (x.tolist() for x in layout.columns())
+    n = len(chunk)
+    seen = torch.zeros(n, n, dtype=torch.bool)
+    for i in range(n):
+        for j in range(i + 1):
+            same = chunk[i] == chunk[j]
+            rule = (same if is_text[i] else False) if is_text[j] else (not same or not is_text[i])
+            seen[i, j] = rule and (window is None or position[i] - position[j] < window)
+    return seen
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    lengths=st.lists(st.tuples(st.integers(0, 6), st.integers(0, 4)), min_size=1, max_size=4),
+    window=st.sampled_from([None, 3, 7]),
+)
+def test_the_mask_is_the_rules(lengths, window):
+    layout = Layout(tuple(t for t, _ in lengths), tuple(k for _, k in lengths))
+    assert torch.equal(visible(layout, window), truth(layout, window))
+    assert visible(layout, window).diagonal().all()
+
+
+def test_positions_count_what_stays():
+    chunk, is_text, position = Layout((4, 3), (2, 0)).columns()
+    assert position.tolist() == [0, 1, 2, 3, 0, 1, 2, 3, 4]
+    assert (
+        chunk.tolist() == [0] * 6 + [1] * 3
+        and is_text.tolist() == [True] * 4 + [False] * 2 + [True] * 3
+    )
+    with pytest.raises(ValueError, match="length >= 0"):
+        Layout((1,), (1, 2))
+
+
+def test_old_text_changes_later_states_only_through_its_image(model):
+    seq = chunks()
+    kept = [model.kept(c) for c in seq[:-1]]
+    inputs, layout = model.sequence(seq, kept)
+    base = model.states(inputs, layout)
+    other = Chunk(ids(12, 99), seq[0].patches)
+    changed, _ = model.sequence([other, *seq[1:]], kept)
+    states = model.states(changed, layout)
+    assert torch.equal(states[12:], base[12:])
+    assert not torch.allclose(states[:12], base[:12], atol=1e-4)
+    shown = [chunk(12, 98).patches[: len(seq[0].patches)], seq[0].patches]
+    image = Chunk(seq[0].ids, shown[0])
+    changed, _ = model.sequence([image, *seq[1:]])
+    states = model.states(changed, layout)
+    assert torch.equal(states[:12], base[:12])
+    assert not torch.allclose(states[-9:], base[-9:], atol=1e-5)
+
+
+def test_the_first_chunk_is_the_model_itself(model):
+    alone = [chunk(14, 4)]
+    states = model.states(*model.sequence(alone))
+    whole = model.llm.get_decoder()(torch.tensor([alone[0].ids])).last_hidden_state[0]
+    torch.testing.assert_close(states, whole, rtol=0, atol=2e-6)
+
+
+def test_reading_with_freed_kv_equals_one_pass_under_the_mask(model):
+    seq = chunks()
+    states = model.states(*model.sequence(seq))
+    reader = Reader(model)
+    got = []
+    for i, c in enumerate(seq):
+        got += [reader.read(c.ids[:5]), reader.read(c.ids[5:])]
+        if i < len(seq) - 1:
+            got.append(reader.close(c))
+    torch.testing.assert_close(torch.cat(got), states, rtol=0, atol=3e-6)
+
+
+def test_the_kv_of_dead_text_is_freed(model):
+    reader = Reader(model)
+    reader.read(ids(12, 1))
+    per_position = reader.nbytes // 12
+    reader.close(chunk(12, 1))
+    kept = chunk(12, 1).kept
+    assert reader.positions == kept and reader.nbytes == kept * per_position
+    for layer in reader._cache.layers:
+        storage = layer.keys.untyped_storage().nbytes()
+        assert storage == layer.keys.numel() * layer.keys.element_size()
+    with pytest.raises(ValueError, match="0 tokens were read"):
+        reader.close(chunk(3, 1))
+    with pytest.raises(ValueError, match="at least one token"):
+        reader.read([])
+
+
+def test_writing_is_greedy_decoding(model):
+    reader = Reader(model)
+    out = reader.write(6, reader.read(ids(10, 7))[-1])
+    whole = torch.tensor([ids(10, 7)])
+    expected = model.llm.generate(whole, max_new_tokens=6, do_sample=False, eos_token_id=None)
+    assert out == expected[0, 10:].tolist()
+    assert reader.positions == 10 + 5
+
+
+def test_the_loss_is_next_token_loss_and_the_llm_stays_frozen(model):
+    seq = chunks()
+    inputs, layout = model.sequence(seq)
+    logits = model.llm.lm_head(model.states(inputs, layout)).log_softmax(-1)
+    starts = [0, 12 + seq[0].kept, 12 + seq[0].kept + 7 + seq[1].kept]
+    by_hand = [
+        -logits[s + k - 1, t] for c, s in zip(seq, starts, strict=True)
+        for k, t in enumerate(c.ids) if s + k
+    ]  # fmt: skip
+    loss = model.loss(seq)
+    torch.testing.assert_close(loss, torch.stack(by_hand).mean(), rtol=1e-5, atol=1e-6)
+    last = model.loss(seq, only_last=True)
+    torch.testing.assert_close(last, torch.stack(by_hand[-9:]).mean(), rtol=1e-5, atol=1e-6)
+    loss.backward()
+    assert all(p.grad is None for p in model.llm.parameters())
+    assert all(p.grad.abs().sum() > 0 for p in model.encoder.aligner.parameters())
+
+
+def test_old_text_is_seen_in_the_warm_up(model):
+    seq = chunks()
+    inputs, layout = model.sequence(seq)
+    assert not torch.allclose(
+        model.states(inputs, layout, old_text=True)[-9:], model.states(inputs, layout)[-9:]
+    )
+
+
+def test_the_curriculum_learns_and_resumes(tmp_path):
+    torch.set_num_threads(1)
+
+    def fresh():
+        torch.manual_seed(0)
+        return Vist2(ALL["llama"]().eval(), renderer=RENDERER, **TINY)
+
+    def sequences(step):
+        return [[chunk(6, 10 * step + i), chunk(5, 10 * step + i + 5)] for i in range(2)]
+
+    training = Training(steps=6, rate=3e-3, warmup=1, check_every=3, save_every=2)
+    straight, broken = fresh(), fresh()
+    for stage in STAGES:
+        held = train_stage(straight, stage, sequences, training, tmp_path / "a")
+        assert held == []
+        for _ in range(40):
+            broken = fresh() if stage is STAGES[0] else broken
+            train_stage(broken, stage, sequences, training, tmp_path / "b", seconds=0.02)
+    for a, b in zip(straight.encoder.parameters(), broken.encoder.parameters(), strict=True):
+        assert torch.equal(a, b)
+    moved = [not torch.equal(a, b) for a, b in zip(
+        straight.encoder.parameters(), fresh().encoder.parameters(), strict=True)]  # fmt: skip
+    assert all(moved[:2]) and moved[-1]
+
+
+def test_text_becomes_a_chunk_and_bad_input_is_named(model):
+    class Bytes:
+        def __call__(self, text, add_special_tokens):
+            return {"input_ids": [3 + b % 90 for b in text.encode()]}
+
+    with pytest.raises(ValueError, match="needs a tokenizer"):
+        model.chunk("x")
+    model.tokenizer = Bytes()
+    made = model.chunk("code QX-4471 ok")
+    assert made.verbatim == tuple(Bytes()("QX-4471", False)["input_ids"]) and len(made.patches) == 4
+    assert made.compression == 15 / 11 and model.kept(made).shape == (11, 32)
+    model.keep_identifiers = False
+    assert model.chunk("code QX-4471 ok").compression == 15 / 4
+    assert model.kept(model.chunk("")).shape == (0, 32)
+    with pytest.raises(ValueError, match="ends with a chunk"):
+        model.sequence([])
+    with pytest.raises(ValueError, match="keep something"):
+        model.sequence(chunks(), kept=[])
+    with pytest.raises(ValueError, match="nothing to predict"):
+        model.loss([chunk(1, 1)])
