@@ -1,7 +1,7 @@
 """Builds and searches compressed indexes of SciFact and prints what they cost: `make demo`.
 
 One corpus, embedded once; then one store per codec, each evaluated against exact float32 with the
-collection's own relevance judgements. About two minutes on two cores, nearly all of it embedding.
+collection's own relevance judgements. About four minutes on two cores, nearly all of it embedding.
 """
 
 import os
