@@ -121,16 +121,8 @@ def cost(quick: bool) -> Result:
     speed = prefill["all"]["median"] / prefill["few"]["median"]
     rows = [
         first,
-        _row(
-            "tower (576) -> tower + projector (64)",
-            *towers.values(),
-            *map(count_flops, arms.values()),
-        ),
-        _row(
-            f"tower + projector + 0.27B prefill ({TEXT} text tokens): 576 -> 64",
-            prefill,
-            both,
-        ),
+        _row("tower (576) -> tower + projector (64)", towers, arms),
+        _row(f"tower, projector, 0.27B prefill ({TEXT} text tokens): 576 -> 64", prefill, both),
     ]
     bars = {
         "16 registers at 224 px": _bar("CPU time <= 1.15x", ratio, ratio <= 1.15),

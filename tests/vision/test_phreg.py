@@ -226,6 +226,13 @@ def test_training_lowers_the_loss_and_leaves_the_teacher():
     assert run.recipe.rate(0) == 1e-3 and run.recipe.rate(7) == pytest.approx(1e-4)
 
 
+def test_registers_can_start_at_the_mean_patch():
+    run = a_run(dataclasses.replace(RECIPE, start="patches"))
+    plain = a_run().student.registers.detach()
+    mean = run.teacher.embed(images()[:2]).patches.mean(dim=(0, 1)).detach()
+    assert torch.allclose(run.student.registers.detach(), mean + 0.1 * plain, atol=1e-6)
+
+
 def test_a_state_of_another_run_is_refused(tmp_path):
     file = tmp_path / "state.safetensors"
     a_run().save(file)
@@ -239,7 +246,7 @@ def test_a_state_of_another_run_is_refused(tmp_path):
 
 
 def test_recipes_refuse_nonsense():
-    for wrong in ({"epochs": 0}, {"lr_end": 1.0}, {"dense": "fuzzy"}):
+    for wrong in ({"epochs": 0}, {"lr_end": 1.0}, {"dense": "fuzzy"}, {"start": "late"}):
         with pytest.raises(ValueError, match=r"must be"):
             DistillRecipe(**wrong)
 

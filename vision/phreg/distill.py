@@ -44,7 +44,8 @@ class DistillRecipe:
     is the ablation without denoising. mse_scale: of the loss. dense: "plain" (DINOv2 and its like)
     or "clip" (student MaskCLIP, teacher NACLIP). fixed_views: every epoch sees the same views of an
     image, so that a target is computed once and kept in memory as float16; the paper draws new
-    ones. seed: of registers, order and views.
+    ones. start: "random" registers as in the paper, or "patches" (see PHRegStudent.start_at), for
+    short runs. seed: of registers, order and views.
     """
 
     epochs: int = 100
@@ -58,6 +59,7 @@ class DistillRecipe:
     mse_scale: float = 1.0
     dense: str = "plain"
     fixed_views: bool = False
+    start: str = "random"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -69,6 +71,8 @@ class DistillRecipe:
             )
         if self.dense not in STUDENT_DENSE:
             raise ValueError(f'dense must be "plain" or "clip", got {self.dense!r}.')
+        if self.start not in ("random", "patches"):
+            raise ValueError(f'start must be "random" or "patches", got {self.start!r}.')
 
     def rate(self, epoch: int) -> float:
         """The learning rate of an epoch, from lr down to lr_end."""
@@ -106,6 +110,8 @@ class Distillation:
         self.recipe, self.load, self.count = recipe, load, count
         dense = STUDENT_DENSE[recipe.dense]
         self.student = PHRegStudent(copy.deepcopy(teacher), recipe.m, dense, recipe.seed)
+        if recipe.start == "patches":
+            self.student.start_at(load(list(range(min(count, recipe.batch)))))
         self.trained = self.student.unlock()
         self.optimiser = torch.optim.AdamW(
             self.trained, lr=recipe.lr, weight_decay=recipe.weight_decay

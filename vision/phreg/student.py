@@ -26,6 +26,17 @@ class PHRegStudent(nn.Module):
         self.registers = nn.Parameter(torch.randn(m, d, generator=generator) * d**-0.5)
         self.dense = dense
 
+    @torch.no_grad()
+    def start_at(self, pixels: Tensor) -> None:
+        """Move the registers to the mean embedded patch of these images, a tenth of them left.
+
+        A departure from the paper: random registers disturb a model much more at first (DINOv2-S,
+        224 px, 16 registers: mean cosine to the untouched patches .963 random, .998 here), which
+        100 epochs repair and a few do not. The remaining tenth tells the registers apart.
+        """
+        mean = self.vit.embed(pixels).patches.mean(dim=(0, 1))
+        self.registers.mul_(0.1).add_(mean)
+
     def forward(self, pixels: Tensor) -> Tokens:
         """Tokens of a batch [b 3 H W]; the registers are beside the patches, not among them."""
         return self.dense(self.vit, pixels, self.registers)
