@@ -1,4 +1,4 @@
-"""LangChain components over a store (extra `langchain`)."""
+"""A store as a LangChain retriever."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,6 +8,7 @@ from langchain_core.documents import Document
 from langchain_core.retrievers import BaseRetriever
 from pydantic import ConfigDict, Field
 
+from attar.stores.records import Record
 from attar.stores.store import Store
 from attar.stores.types import Hits
 
@@ -45,12 +46,14 @@ def documents(store: Store, hits: Hits) -> list[Document]:
     """Hits of one query as Documents, best first; one deleted meanwhile is left out."""
     if not len(hits):
         return []
-    scores = dict(zip(hits.ids[0], hits.scores[0], strict=True))
-    return [
-        Document(
-            id=record.id,
-            page_content=record.text or "",
-            metadata={**(record.metadata or {}), "score": float(scores[record.id])},
-        )
-        for record in store.get(list(hits.ids[0]))
-    ]
+    # Thresholds, groups and words pad a row with None.
+    pairs = zip(hits.ids[0], hits.scores[0], strict=True)
+    scores = {name: float(score) for name, score in pairs if name is not None}
+    return [as_document(r, score=scores[r.id]) for r in store.get(list(scores))]
+
+
+def as_document(record: Record, **more: Any) -> Document:
+    """A record as a Document; `more` goes into its metadata."""
+    return Document(
+        id=record.id, page_content=record.text or "", metadata={**(record.metadata or {}), **more}
+    )
