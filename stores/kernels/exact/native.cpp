@@ -14,6 +14,19 @@ struct Queries {
   int64_t width;
 };
 
+// Starts to bring a row from memory; single rows are too short for hardware prefetchers.
+void fetch(const Source& s, int64_t row) {
+  if (row < 0) return;
+  if (s.code) {
+    for (int64_t at = 0; at < s.stride; at += 64) __builtin_prefetch(s.code + row * s.stride + at);
+  }
+  for (int p = s.planes ? s.planes->dropped : WIDEST; p < (s.planes ? s.planes->widest : 0); ++p) {
+    const int64_t bytes = (s.planes->counts[p] + 7) / 8;
+    __builtin_prefetch(s.planes->plane[p] + row * bytes);
+    __builtin_prefetch(s.planes->plane[p] + (row + 1) * bytes - 1);
+  }
+}
+
 // A few decoded rows and what the score needs beside the inner product.
 class Block {
  public:
@@ -125,6 +138,7 @@ ATTAR_API void attar_exact_scores(const attar::Source* source, const float* coor
     Block block(*source, width, level);
     std::fill(scores + first, scores + last, -std::numeric_limits<float>::infinity());
     int64_t i = first;
+    for (int64_t a = first; a < std::min(last, first + ROWS); ++a) fetch(*source, rows[a]);
     while (i < last) {
       const int64_t query = i / c, end = std::min(last, (query + 1) * c);
       int count = 0;
@@ -133,6 +147,7 @@ ATTAR_API void attar_exact_scores(const attar::Source* source, const float* coor
         ++i;
         continue;
       }
+      for (int64_t a = i + ROWS; a < std::min(last, i + ROWS + count); ++a) fetch(*source, rows[a]);
       block.fill(rows + i, count);
       block.scores(q, query, scores + i);
       i += count;

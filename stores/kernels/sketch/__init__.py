@@ -8,6 +8,7 @@ from attar.stores.kernels.sketch import native, reference
 from attar.stores.kernels.sketch.codes import SketchCodes as SketchCodes
 from attar.stores.kernels.sketch.codes import empty_codes as empty_codes
 from attar.stores.kernels.sketch.plan import Candidates as Candidates
+from attar.stores.kernels.sketch.plan import EncodePlan as EncodePlan
 from attar.stores.kernels.sketch.plan import Errors as Errors
 from attar.stores.kernels.sketch.plan import Reach as Reach
 from attar.stores.kernels.sketch.plan import SketchQuery as SketchQuery
@@ -16,19 +17,17 @@ from attar.stores.types import Float32
 
 
 def sketch_encode(
-    z: Float32,
-    spread: Float32,
+    a: Float32,
+    plan: EncodePlan,
     into: SketchCodes,
     first: int = 0,
     threads: int | None = 1,
     impl: str = "auto",
 ) -> tuple[Float32, Float32]:
-    """Encode standardised coordinates z [n, s + t] at row `first`; returns squared errors [n] of
-    head and body in the units of z * spread.
-    """  # noqa: D205 - one sentence
+    """Encode coordinates a [n, axes] at row `first`; squared errors [n] after head and body."""
     if native_level(impl) is None:
-        return reference.encode(z, spread, into, first)
-    return native.encode(z, spread, into, first, thread_count(threads))
+        return reference.encode(a, plan, into, first)
+    return native.encode(a, plan, into, first, thread_count(threads))
 
 
 def sketch_top(

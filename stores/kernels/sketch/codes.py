@@ -63,5 +63,10 @@ def empty_codes(rows: int, head_dims: int, body_dims: int) -> SketchCodes:
     if rows >= 1 << 32:
         raise ValueError(f"A sketch numbers its rows with 32 bits, got {rows} rows.")
     blocks = -(-rows // ROWS16)
-    head = np.zeros((blocks, head_dims // 8, 64), np.uint8)
-    return SketchCodes(rows, head, np.zeros((rows, body_dims // 2), np.uint8))
+    # empty, then filled: numpy asks for huge pages only for the former, and single rows of the body
+    # cost a page walk each without them.
+    head = np.empty((blocks, head_dims // 8, 64), np.uint8)
+    body = np.empty((rows, body_dims // 2), np.uint8)
+    head.fill(0)
+    body.fill(0)
+    return SketchCodes(rows, head, body)

@@ -8,19 +8,15 @@ namespace {
 
 constexpr int64_t CHUNK = 64;        // blocks that are scored between two looks at the floor
 constexpr int64_t SAMPLED = 512;     // blocks that seed the floor
+constexpr int64_t AHEAD = 32;        // rows that are on their way from memory
 constexpr int32_t LOWEST = std::numeric_limits<int32_t>::min();
 constexpr int32_t HIGHEST = std::numeric_limits<int32_t>::max();
 
-// A floor that more than `wanted` of `rows` rows reach, by three sigma of the sample; LOWEST when
-// the sample is too small to say.
-int32_t seed_floor(std::vector<Candidate>& sample, double wanted, double rows) {
-  const double seen = static_cast<double>(sample.size());
-  const double expected = wanted * seen / std::max(rows, 1.0);
-  const auto rank = static_cast<size_t>(expected + 3 * __builtin_sqrt(expected) + 4);
-  if (rank >= sample.size() / 2) return LOWEST;
-  std::nth_element(sample.begin(), sample.begin() + static_cast<int64_t>(rank), sample.end(),
-                   std::greater<Candidate>());
-  return score_of(sample[rank]);
+// The place in a sample whose score more than `wanted` of all rows reach, by three sigma, where
+// the sample has `share` of them.
+size_t seed_rank(double wanted, double share) {
+  const double expected = wanted * share;
+  return static_cast<size_t>(expected + 3 * __builtin_sqrt(expected) + 4);
 }
 
 int64_t count_valid(const Blocks& b) {
@@ -51,6 +47,13 @@ void scan_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
       if (bits) collector.push(i, bits, out + (i - start) * ROWS16);
     }
   }
+}
+
+// A row may lie in two cache lines.
+inline void fetch(const uint8_t* body, int64_t row, int64_t bytes) {
+  if (bytes == 0) return;
+  __builtin_prefetch(body + row * bytes);
+  __builtin_prefetch(body + (row + 1) * bytes - 1);
 }
 
 struct Task {
@@ -91,17 +94,24 @@ struct Task {
 };
 
 // Floors from a sample of evenly spaced pairs of blocks; the same whatever the threads.
-std::vector<int32_t> seed(const Task& task, int64_t slots, int64_t wanted, int64_t valid) {
+std::vector<int32_t> seed(const Task& task, int64_t slots, int64_t wanted) {
   std::vector<int32_t> floors(slots, LOWEST);
   const int64_t count = task.blocks.count();
   if (count < 4 * SAMPLED) return floors;
-  std::vector<Collector> all(slots, Collector(static_cast<size_t>(count) * ROWS16, LOWEST));
+  const double share = static_cast<double>(SAMPLED) / static_cast<double>(count);
+  const size_t rank = seed_rank(static_cast<double>(wanted), share);
+  if (rank > SAMPLED * ROWS16 / 4) return floors;
+  std::vector<Collector> best(slots, Collector(rank, LOWEST));
+  for (int64_t q = task.m; q < slots; ++q) best[q] = Collector(1, HIGHEST);
   for (int64_t s = 0; s < SAMPLED / 2; ++s) {
     const int64_t first = count / 2 * s / (SAMPLED / 2) * 2;
-    task.scan(first, std::min(first + 2, count), 0, task.wide ? task.m : slots, all.data());
+    task.scan(first, std::min(first + 2, count), 0, task.wide ? task.m : slots, best.data());
   }
   for (int64_t q = 0; q < task.m; ++q) {
-    floors[q] = seed_floor(all[q].kept(), static_cast<double>(wanted), static_cast<double>(valid));
+    best[q].trim();
+    // Fewer than the rank: the filter left too little of the sample to go by.
+    const std::vector<Candidate>& kept = best[q].kept();
+    if (kept.size() == rank) floors[q] = score_of(*std::min_element(kept.begin(), kept.end()));
   }
   return floors;
 }
@@ -144,7 +154,7 @@ ATTAR_API void attar_sketch_top(const uint8_t* data, int64_t rows, int64_t group
   const int64_t valid = count_valid(task.blocks);
   const auto enough = static_cast<size_t>(std::min(wanted, valid));
   std::vector<std::vector<Candidate>> found(m);
-  const std::vector<int32_t> floors = seed(task, slots, wanted, valid);
+  const std::vector<int32_t> floors = seed(task, slots, wanted);
   collect(task, slots, wanted, floors, threads, found);
   // Where the sample was not like the rest: once more, without it.
   std::vector<int32_t> again(slots, HIGHEST);
@@ -185,8 +195,9 @@ ATTAR_API void attar_sketch_select(const uint8_t* body, int64_t bytes, const uin
       const int8_t* high = queries + 4 * q * bytes;
       const int64_t* mine = rows + q * wanted;
       hits.resize(static_cast<size_t>(counts[q]));
+      for (int64_t i = 0; i < std::min(AHEAD, counts[q]); ++i) fetch(body, mine[i], bytes);
       for (int64_t i = 0; i < counts[q]; ++i) {
-        if (i + 24 < counts[q]) __builtin_prefetch(body + mine[i + 24] * bytes);
+        if (i + AHEAD < counts[q]) fetch(body, mine[i + AHEAD], bytes);
         const float head = head_scale[q] * static_cast<float>(heads[q * wanted + i]);
         const int32_t sum = bytes ? score(body + mine[i] * bytes, bytes, lut, high, high + 2 * bytes) : 0;
         hits[i] = {head + body_scale[q] * static_cast<float>(sum), mine[i]};
@@ -246,7 +257,7 @@ ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t 
         for (bits &= blocks.valid(b); bits; bits &= bits - 1) {
           const int v = __builtin_ctz(bits);
           some.emplace_back(at + v, r.head_scale * static_cast<float>(s[v]));
-          if (bytes) __builtin_prefetch(body + (at + v) * bytes);
+          fetch(body, at + v, bytes);
         }
       }
       passed[p] += static_cast<int64_t>(some.size());
@@ -271,33 +282,44 @@ ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t 
   return count;
 }
 
-// Standardised coordinates z float32 [n, 8 groups + 2 bytes] to codes, the number of thresholds
-// (float32 [15], ascending) below each, written at row `first` of head and body; squared errors
-// float32 [n] of both, in the units of z * spread.
-ATTAR_API void attar_sketch_encode(const float* z, int64_t n, int64_t groups, int64_t bytes,
-                                   const float* thresholds, const float* values,
-                                   const float* spread, int64_t first, uint8_t* head,
+// Coordinates a float32 [n, axes] to 4-bit codes, written at row `first` of head and body. Nibble c
+// codes what the nibbles before it have left of coordinate axis[c], in units of spread[c]; its code
+// is the number of thresholds float32 [15] below. The head uses the first `head_axes` coordinates.
+// Squared errors float32 [n]: what the head leaves of those, what all nibbles leave of all axes.
+ATTAR_API void attar_sketch_encode(const float* a, int64_t n, int64_t axes, int64_t head_axes,
+                                   int64_t groups, int64_t bytes, const int32_t* axis,
+                                   const float* spread, const float* thresholds,
+                                   const float* values, int64_t first, uint8_t* head,
                                    uint8_t* body, float* head_error, float* body_error,
                                    int32_t threads) {
   using namespace attar;
   const int64_t dims = 8 * groups + 2 * bytes;
-  // Blocks are shared by rows: split at multiples of sixteen of the absolute row.
+  // Threads share no block: split at multiples of sixteen of the absolute row.
   const int64_t from = first / ROWS16, to = (first + n + ROWS16 - 1) / ROWS16;
-  parallel(to - from, threads, [&](int64_t, int64_t a, int64_t b) {
+  parallel(to - from, threads, [&](int64_t, int64_t begin, int64_t stop) {
     std::vector<uint8_t> codes(static_cast<size_t>(dims));
-    const int64_t start = std::max(first, (from + a) * ROWS16);
-    const int64_t end = std::min(first + n, (from + b) * ROWS16);
+    std::vector<float> left(static_cast<size_t>(axes));
+    const auto error = [&](int64_t count) {
+      float sum = 0;
+      for (int64_t j = 0; j < count; ++j) sum += left[j] * left[j];
+      return sum;
+    };
+    const int64_t start = std::max(first, (from + begin) * ROWS16);
+    const int64_t end = std::min(first + n, (from + stop) * ROWS16);
     for (int64_t row = start; row < end; ++row) {
-      const float* x = z + (row - first) * dims;
-      float error[2] = {0, 0};
-      std::fill(codes.begin(), codes.end(), uint8_t{0});
-      for (int t = 0; t < 15; ++t) {
-        for (int64_t j = 0; j < dims; ++j) codes[j] += x[j] > thresholds[t];
+      std::copy(a + (row - first) * axes, a + (row - first + 1) * axes, left.begin());
+      for (int64_t c = 0; c < dims; ++c) {
+        if (c == 8 * groups) head_error[row - first] = error(head_axes);
+        const float x = left[axis[c]] / spread[c];
+        int code = x > thresholds[7] ? 8 : 0;
+        code += x > thresholds[code + 3] ? 4 : 0;
+        code += x > thresholds[code + 1] ? 2 : 0;
+        code += x > thresholds[code] ? 1 : 0;
+        codes[c] = static_cast<uint8_t>(code);
+        left[axis[c]] -= values[code] * spread[c];
       }
-      for (int64_t j = 0; j < dims; ++j) {
-        const float off = (x[j] - values[codes[j]]) * spread[j];
-        error[j >= 8 * groups] += off * off;
-      }
+      if (bytes == 0) head_error[row - first] = error(head_axes);
+      body_error[row - first] = error(axes);
       uint8_t* block = head + row / ROWS16 * groups * 64 + row % ROWS16 * 4;
       for (int64_t g = 0; g < groups; ++g) {
         for (int i = 0; i < 4; ++i) {
@@ -306,8 +328,6 @@ ATTAR_API void attar_sketch_encode(const float* z, int64_t n, int64_t groups, in
       }
       const uint8_t* tail = codes.data() + 8 * groups;
       for (int64_t i = 0; i < bytes; ++i) body[row * bytes + i] = tail[i] | tail[bytes + i] << 4;
-      head_error[row - first] = error[0];
-      body_error[row - first] = error[1];
     }
   });
 }

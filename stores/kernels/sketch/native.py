@@ -9,6 +9,7 @@ from attar.stores.kernels.library import loaded, pointer
 from attar.stores.kernels.sketch.codes import LEVEL, ROWS16, THRESHOLDS, VALUES, SketchCodes
 from attar.stores.kernels.sketch.plan import (
     Candidates,
+    EncodePlan,
     Errors,
     Reach,
     SketchQuery,
@@ -31,19 +32,22 @@ class ReachStruct(ctypes.Structure):
 
 
 def encode(
-    z: Float32, spread: Float32, into: SketchCodes, first: int, threads: int
+    a: Float32, plan: EncodePlan, into: SketchCodes, first: int, threads: int
 ) -> tuple[Float32, Float32]:
     """As reference.encode."""
-    z = np.ascontiguousarray(z, np.float32)
-    head_error, body_error = np.empty(len(z), np.float32), np.empty(len(z), np.float32)
+    a = np.ascontiguousarray(a, np.float32)
+    head_error, body_error = np.empty(len(a), np.float32), np.empty(len(a), np.float32)
     loaded().attar_sketch_encode(
-        pointer(z),
-        I64(len(z)),
+        pointer(a),
+        I64(len(a)),
+        I64(a.shape[1]),
+        I64(plan.head_axes),
         I64(into.head.shape[1]),
         I64(into.body.shape[1]),
+        pointer(plan.axis),
+        pointer(plan.spread),
         pointer(THRESHOLDS),
         pointer(VALUES),
-        pointer(np.ascontiguousarray(spread, np.float32)),
         I64(first),
         pointer(into.head),
         pointer(into.body),

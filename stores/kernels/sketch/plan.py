@@ -74,6 +74,19 @@ class Candidates:
 
 
 @dataclass(frozen=True)
+class EncodePlan:
+    """Which coordinate each nibble of a sketch codes, and in what unit.
+
+    axis int32 [s + t], an axis may come again: then the nibble codes what is left of it. spread
+    float32 [s + t]. The head uses the first head_axes coordinates and no others.
+    """
+
+    axis: NDArray[np.int32]
+    spread: Float32
+    head_axes: int
+
+
+@dataclass(frozen=True)
 class Errors:
     """How far a row may be from its sketch: uint8 [4, n] steps of head error, head rest, body
     error, body rest, each rounded up; step k stands for k * unit[i].

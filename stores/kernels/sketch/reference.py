@@ -1,6 +1,7 @@
 """The sketch operations in plain numpy. Scores are integers, so every implementation is equal.
 
-encode   code = number of thresholds below the standardised coordinate
+encode   nibble c codes what the nibbles before it left of coordinate axis[c]; its code is the
+         number of thresholds below that, in units of spread[c]
 top      per query the `wanted` rows of the largest <q, LEVEL[code]> over the head, ties by row
 select   of these the `kept` largest head_scale * head + body_scale * body, in float32
 reach    rows whose bound, head first and then head with body, reaches a floor
@@ -10,22 +11,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.kernels.sketch.codes import LEVEL, ROWS16, THRESHOLDS, VALUES, SketchCodes
-from attar.stores.kernels.sketch.plan import Candidates, Errors, Reach, SketchQuery
+from attar.stores.kernels.sketch.plan import Candidates, EncodePlan, Errors, Reach, SketchQuery
 from attar.stores.types import Float32
 
 
-def encode(z: Float32, spread: Float32, into: SketchCodes, first: int) -> tuple[Float32, Float32]:
-    """Write rows first … of standardised z [n, s + t]; squared errors [n] of head and body."""
-    codes = (z[:, :, None] > THRESHOLDS).sum(axis=2).astype(np.uint8)
-    off = ((z - VALUES[codes]) * spread) ** 2
+def encode(a: Float32, plan: EncodePlan, into: SketchCodes, first: int) -> tuple[Float32, Float32]:
+    """Write rows first … of coordinates a [n, axes]; squared errors [n] after head and body."""
+    left = np.array(a, np.float32)
     s, t = into.head_dims, into.body_dims
-    rows = first + np.arange(len(z))
-    parts = codes[:, :s].reshape(len(z), s // 8, 2, 4)
+    codes = np.empty((len(a), s + t), np.uint8)
+    errors = []
+    for c, axis in enumerate(plan.axis):
+        if c == s:
+            errors.append((left[:, : plan.head_axes] ** 2).sum(axis=1))
+        x = left[:, axis] / plan.spread[c]
+        codes[:, c] = np.searchsorted(THRESHOLDS, x, side="left")
+        left[:, axis] -= VALUES[codes[:, c]] * plan.spread[c]
+    if t == 0:
+        errors.append((left[:, : plan.head_axes] ** 2).sum(axis=1))
+    errors.append((left**2).sum(axis=1))
+    rows = first + np.arange(len(a))
+    parts = codes[:, :s].reshape(len(a), s // 8, 2, 4)
     for i in range(4):
         byte = parts[:, :, 0, i] | parts[:, :, 1, i] << 4
         into.head[rows // ROWS16, :, 4 * (rows % ROWS16) + i] = byte
     into.body[rows] = codes[:, s : s + t // 2] | codes[:, s + t // 2 :] << 4
-    return off[:, :s].sum(axis=1), off[:, s:].sum(axis=1)
+    return errors[0], errors[1]
 
 
 def head_levels(codes: SketchCodes) -> NDArray[np.int32]:

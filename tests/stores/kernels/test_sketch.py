@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from attar.stores.kernels.sketch import (
+    EncodePlan,
     Errors,
     Reach,
     SketchCodes,
@@ -19,10 +20,14 @@ from tests.stores.kernels.test_exact import FORCED
 SIZES = [(1, 8, 0), (63, 64, 64), (100, 24, 6), (1000, 40, 128), (40_003, 16, 10)]
 
 
+def plain(dims: int, head_dims: int) -> EncodePlan:
+    return EncodePlan(np.arange(dims, dtype=np.int32), np.ones(dims, np.float32), head_dims)
+
+
 def random_codes(n: int, s: int, t: int, seed: int) -> SketchCodes:
     codes = empty_codes(n, s, t)
     z = np.random.default_rng(seed).standard_normal((n, s + t)).astype(np.float32)
-    sketch_encode(z, np.ones(s + t, np.float32), codes, impl="numpy")
+    sketch_encode(z, plain(s + t, s), codes, impl="numpy")
     return codes
 
 
@@ -40,11 +45,14 @@ def as_sets(found):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_encode_equals_reference(n, s, t, threads):
     rng = np.random.default_rng(n)
-    z = rng.standard_normal((n, s + t)).astype(np.float32)
+    a = rng.standard_normal((n, 7)).astype(np.float32)
     spread = rng.uniform(0.1, 3, s + t).astype(np.float32)
+    # Fewer coordinates than nibbles: most come again for what is left of them.
+    axis = np.concatenate([rng.integers(0, 5, s), rng.integers(0, 7, t)]).astype(np.int32)
+    plan = EncodePlan(axis, spread, 5)
     ours, theirs = empty_codes(n + 5, s, t), empty_codes(n + 5, s, t)
-    got = sketch_encode(z, spread, ours, 5, threads, impl="auto")
-    wanted = sketch_encode(z, spread, theirs, 5, impl="numpy")
+    got = sketch_encode(a, plan, ours, 5, threads, impl="auto")
+    wanted = sketch_encode(a, plan, theirs, 5, impl="numpy")
     np.testing.assert_array_equal(ours.head, theirs.head)
     np.testing.assert_array_equal(ours.body, theirs.body)
     np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
@@ -90,7 +98,7 @@ def test_a_sample_unlike_the_rest_costs_time_and_not_results(wide, level):
         z = np.random.default_rng(0).standard_normal((n, s)).astype(np.float32) - 1
         z[best] += 3
         codes = empty_codes(n, s, 0)
-        sketch_encode(z, np.ones(s, np.float32), codes)
+        sketch_encode(z, plain(s, s), codes)
         query = quantized(np.ones((3, s), np.float32), s, wide)
         got = sketch_top(codes, query, 700, impl=level)
         wanted = sketch_top(codes, query, 700, impl="numpy")
@@ -103,7 +111,7 @@ def test_extreme_queries_do_not_overflow():
     # All codes at the top level and all weights at the largest integer: the largest sums there are.
     for s in (8, 64, 256):
         codes = empty_codes(17, s, s)
-        sketch_encode(np.full((17, 2 * s), 9, np.float32), np.ones(2 * s, np.float32), codes)
+        sketch_encode(np.full((17, 2 * s), 9, np.float32), plain(2 * s, s), codes)
         for sign in (1, -1):
             for wide in (True, False):
                 query = quantized(np.full((9, 2 * s), sign, np.float32), s, wide)

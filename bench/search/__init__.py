@@ -1,0 +1,1 @@
+"""Search: attar against every flat, inverted and graph peer."""

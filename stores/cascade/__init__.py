@@ -1,0 +1,1 @@
+"""Search that touches few bytes: sketch, middle stage, exact scores, certificate."""
