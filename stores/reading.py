@@ -223,6 +223,11 @@ class StoreReading:
         return self._library.folder
 
     @property
+    def commit(self) -> int:
+        """Number of the commit that is read."""
+        return self._library.snapshot.counter
+
+    @property
     def metric(self) -> str:
         """cosine, ip or l2."""
         return str(self._library.meta["metric"])

@@ -352,6 +352,11 @@ class Store(StoreReading):
         _ = self._library.connection
         return self._library
 
+    @property
+    def writable(self) -> bool:
+        """Whether this store was opened to be changed."""
+        return self._lock is not None
+
     def close(self) -> None:
         """Close the store; a writer folds its log into the catalog and seals it."""
         if self._lock is not None:
