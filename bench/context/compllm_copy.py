@@ -24,8 +24,8 @@ from bench.registry import Result, bench
 CONTEXT, ANSWER, BATCH = 160, 64, 2
 CHECKPOINTS = Path.home() / ".cache" / "attar" / "bench"
 RECIPES = {
-    "pooled": (Recipe(variant="pooled"), Training(steps=300, check_every=150)),
-    "eos": (Recipe(variant="eos"), Training(steps=150, check_every=50)),
+    "pooled": (Recipe(variant="pooled"), Training(steps=150, check_every=150)),
+    "eos": (Recipe(variant="eos"), Training(steps=150, check_every=150)),
 }
 
 
@@ -116,7 +116,7 @@ def trained(
     compressor = CompLLM(llm, tokenizer, recipe, seed=0)
     train_texts, test_texts = streams(tokenizer)
     bos = tokenizer.bos_token_id
-    tests = held_out(test_texts, bos, 2 if quick else 48, seed=1)
+    tests = held_out(test_texts, bos, 2 if quick else 24, seed=1)
 
     def check(model: CompLLM) -> dict[str, float]:
         return {
@@ -135,7 +135,7 @@ def trained(
 def compllm_copy(quick: bool) -> Result:
     llm, tokenizer = load_gemma()
     _, texts = streams(tokenizer)
-    tests = held_out(texts, tokenizer.bos_token_id, 2 if quick else 48, seed=1)
+    tests = held_out(texts, tokenizer.bos_token_id, 2 if quick else 24, seed=1)
     plain = {t: perplexities(llm, s, lambda ids: forms(llm, ids)) for t, s in tests.items()}
     rows: list[dict[str, Any]] = [
         {"context as": name, "positions": _positions(name)} | {t: plain[t][name] for t in tests}
@@ -155,7 +155,7 @@ def compllm_copy(quick: bool) -> Result:
     setup = {
         "model": "gemma-3-270m Q4_K_M dequantised, bfloat16, CPU, 1 thread",
         "recipes": {v: asdict(t) | asdict(r) for v, (r, t) in RECIPES.items()},
-        "batch": BATCH, "held out": HELD_OUT, "samples per task": 2 if quick else 48, "seed": 0,
+        "batch": BATCH, "held out": HELD_OUT, "samples per task": 2 if quick else 24, "seed": 0,
     }  # fmt: skip
     return Result(
         rows, setup, {"copy perplexity": {"bar": bar, "measured": got, "met": got <= best / 2}}
