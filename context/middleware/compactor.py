@@ -232,7 +232,10 @@ class Compactor:
         keys, done = [], 0
         for n in points:
             for message in messages[done:n]:
-                digest.update(repr(message).encode("utf-8", "surrogatepass"))
+                for p in message.pieces:
+                    head = f"{message.role} {p.kind.value} {p.path} {len(p.text)} "
+                    digest.update((head + p.text).encode("utf-8", "surrogatepass"))
+                digest.update(f"{message.role}\n".encode())
             done = n
             keys.append(digest.copy().digest())
         return keys

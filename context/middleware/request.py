@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 from attar.context.counting import Counter
@@ -22,12 +23,18 @@ _PER_REQUEST = 8
 
 @dataclass(frozen=True)
 class Request:
-    """Messages as they came (`raw`) and as read, with what surrounds them."""
+    """Messages as they came (`raw`) and as read, with what surrounds them.
+
+    sizes: tokens of the first 0, 1, … messages, counted part by part. around: tokens of the system
+    text beside the messages. schemas: tokens of the tools.
+    """
 
     raw: Sequence[Any]
     messages: tuple[Message, ...]
     tools: Sequence[Any] | None
     around: int
+    schemas: int
+    sizes: tuple[int, ...]
     count: Counter
     image_tokens: int
 
@@ -41,7 +48,11 @@ class Request:
     ) -> "Request":
         """Read a request; `system` is text or blocks that travel beside the messages."""
         around = sum(count.text(x if isinstance(x, str) else dump(x)) for x in (system,) if x)
-        return Request(raw, read(raw), tools, around, count, image_tokens)
+        schemas = count.text(dump(list(tools))) if tools else 0
+        messages = read(raw)
+        each = (_size(m, count, image_tokens) for m in messages)
+        sizes = tuple(accumulate(each, initial=0))
+        return Request(raw, messages, tools, around, schemas, sizes, count, image_tokens)
 
     def prefix(self, n: int) -> "Request":
         """Return the request that ended after `n` messages."""
@@ -81,21 +92,13 @@ class Request:
             tokens = self._rendered(template, replacements)
             if tokens is not None:
                 return tokens + self.around
-        schemas = self.count.text(dump(list(self.tools))) if self.tools else 0
-        return (
-            _PER_REQUEST
-            + self.around
-            + schemas
-            + sum(self._size(m, replacements) for m in self.messages)
+        n = len(self.messages)
+        change = sum(
+            self.count.text(new) - self.count.text(self.text(path))
+            for path, new in replacements.items()
+            if int(path[0]) < n
         )
-
-    def _size(self, message: Message, replacements: Replacements) -> int:
-        return _PER_MESSAGE + sum(
-            self.image_tokens
-            if p.kind is Kind.IMAGE
-            else self.count.text(replacements.get(p.path, p.text))
-            for p in message.pieces
-        )
+        return _PER_REQUEST + self.around + self.schemas + self.sizes[n] + change
 
     def _rendered(
         self, template: Callable[[Sequence[Any], Sequence[Any] | None], int], changes: Replacements
@@ -109,3 +112,9 @@ class Request:
             # user turns in a row) with errors of any type; the count by parts holds for all.
             return None
         return tokens + images * self.image_tokens
+
+
+def _size(message: Message, count: Counter, image_tokens: int) -> int:
+    return _PER_MESSAGE + sum(
+        image_tokens if p.kind is Kind.IMAGE else count.text(p.text) for p in message.pieces
+    )

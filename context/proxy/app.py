@@ -20,7 +20,7 @@ from attar.context.proxy.settings import ProxySettings
 from attar.context.proxy.upstream import StreamedBody, Upstream
 
 _LOG = logging.getLogger("attar.context")
-_INLINE_BYTES = 16 << 10
+_INLINE_BYTES = 64 << 10
 _KEYS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 
 
