@@ -1,5 +1,7 @@
 """What tokens cost: exact GFLOPs, and CPU seconds by interleaved medians."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -151,7 +153,7 @@ def _bar(text: str, value: float, met: bool) -> dict[str, Any]:
 
 @bench("vision/methods", gate="tests/vision")
 def methods(quick: bool) -> Result:
-    """Method x tokens x GFLOPs x CPU ms; quality is in vision/few_tokens under the same names."""
+    """Method x tokens x quality x GFLOPs x CPU ms; quality is what vision/few_tokens measured."""
     torch.set_num_threads(1)
     vit, x = small_vit(336), torch.randn(1, 3, 336, 336)
     towers = {("all", 576): VisionTower(vit, AllTokens(), trains="none")}
@@ -161,10 +163,15 @@ def methods(quick: bool) -> Result:
     arms = {f"{name} {k}": (lambda t=t: t(x)) for (name, k), t in towers.items()}
     with torch.inference_mode():
         seconds = interleaved(arms, 1 if quick else 3)
+    file = Path(__file__).parents[1] / "results" / "vision_few_tokens.json"
+    measured = json.loads(file.read_text())["rows"] if file.exists() else []
+    quality = {(r["method"], r["tokens"]): r for r in measured}
     rows = [
         {
             "method": name,
             "tokens": t.num_patches,
+            "mIoU": quality.get((name, k), {}).get("mIoU", "not measured"),
+            "cosine": quality.get((name, k), {}).get("cosine", "not measured"),
             "width": t.hidden_size,
             "GFLOPs": round(count_flops(lambda t=t: t(x)) / 1e9, 3),
             "CPU ms": round(seconds[f"{name} {k}"]["median"] * 1e3, 1),

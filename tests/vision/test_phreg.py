@@ -408,4 +408,6 @@ def test_pictures():
     assert sheet.getpixel((72 + 8, 24)) == sheet.getpixel((144 + 56, 8)) == (68, 1, 84)
     vit = adapt(timm_vit())
     weights = attention_map(torch.randn(1, 17, 48), vit.layers[0].weights())[0, :3, 1:]
-    assert attention_picture(Image.new("RGB", (64, 64)), weights, (4, 4)).size == (64 * 4 + 12, 64)
+    small = Image.new("RGB", (64, 64))
+    assert attention_picture(small, weights, (4, 4)).size == (64 * 4 + 12, 64)
+    assert attention_picture(small, weights, (4, 4), columns=2).size == (64 * 2 + 4, 64 * 2 + 4)

@@ -32,16 +32,24 @@ def norm_picture(
 
 
 def attention_picture(
-    image: Image.Image, weights: Tensor, grid: tuple[int, int], gap: int = 4
+    image: Image.Image, weights: Tensor, grid: tuple[int, int], gap: int = 4, columns: int = 6
 ) -> Image.Image:
-    """The image, then per row of weights [k n] the image lit where that register looks."""
+    """The image, then per row of weights [k n] the image lit where that register looks.
+
+    `columns` tiles per line, line by line.
+    """
     pixels = torch.from_numpy(np.array(image)).float()
     tiles = [image]
     for row in weights.float():
         lit = np.array(heat_map(row.reshape(grid), image.size, 0.0, row.max().item()))
         mixed = 0.45 * pixels.numpy() + 0.55 * lit
         tiles.append(Image.fromarray(mixed.round().astype(np.uint8)))
-    return side_by_side(tiles, gap)
+    lines = [side_by_side(tiles[i : i + columns], gap) for i in range(0, len(tiles), columns)]
+    size = (lines[0].width, sum(line.height + gap for line in lines) - gap)
+    sheet = Image.new("RGB", size, "white")
+    for number, line in enumerate(lines):
+        sheet.paste(line, (0, number * (line.height + gap)))
+    return sheet
 
 
 def side_by_side(tiles: list[Image.Image], gap: int) -> Image.Image:
