@@ -30,6 +30,7 @@ class Addition:
 
     batch: Batch
     vectors: Float32
+    norms: NDArray[np.float64]
     replaced: NDArray[np.int64]
     progress: dict[str, Any] | None = None
 
@@ -103,14 +104,14 @@ def _write(library: Library, change: Change, new: Addition, codec: Codec, name: 
         Kept(part, k) if part.row.codec == name else Recoded(part, k, codec, metric)
         for part, k in zip(tail, keep, strict=True)
     ]
-    pieces.append(Fresh(new.vectors, slot, codec, metric))
+    pieces.append(Fresh(new.vectors, new.norms, slot, codec, metric))
     change.add_segment(
         Target("codes", codec.layout.fields, name, fingerprint, metric == "l2"), pieces
     )
     if meta["keep_originals"]:
         exact = ExactCodec(new.vectors.shape[1])
         same: list[Piece] = [Kept(part, k) for part, k in zip(twins, keep, strict=True)]
-        same.append(Fresh(new.vectors, slot, exact, ""))
+        same.append(Fresh(new.vectors, new.norms, slot, exact, ""))
         change.add_segment(
             Target("originals", exact.layout.fields, EXACT, fingerprint, False), same
         )

@@ -14,7 +14,6 @@ from attar.stores.types import Float32
 GREATEST_NORM = 1e18
 """Products of two vectors of this norm still fit into float32 (3.4e38)."""
 
-BLOCK_ROWS = 8192
 WIDE_VALUES = 1 << 15
 DEEPEST_JSON = 100
 TEXTS_AT_ONCE = 1000
@@ -189,8 +188,13 @@ def _numbers(values: ArrayLike, what: str) -> Float32:
     return array
 
 
-def check_vectors(vectors: Float32, ids: Sequence[str], dim: int | None, cosine: bool) -> None:
-    """Refuse another count or dimension, and values that no score can use; row and id are named."""
+def check_vectors(
+    vectors: Float32, ids: Sequence[str], dim: int | None, cosine: bool
+) -> NDArray[np.float64]:
+    """Refuse another count or dimension, and values that no score can use; row and id are named.
+
+    Returns the norms [n].
+    """
     if len(vectors) != len(ids):
         raise ValueError(f"vectors has one row per id: {len(ids)} ids, {len(vectors)} rows.")
     if vectors.shape[1] == 0:
@@ -200,16 +204,16 @@ def check_vectors(vectors: Float32, ids: Sequence[str], dim: int | None, cosine:
             f"This store holds vectors of {dim} dimensions, got {vectors.shape[1]}. Use the "
             "encoder that the store was made with, or make another store."
         )
-    for start in range(0, len(vectors), BLOCK_ROWS):
-        bad, why = unusable(vectors[start : start + BLOCK_ROWS], cosine)
-        if bad is not None:
-            raise ValueError(f"{why}; row {start + bad} (id {ids[start + bad]!r}) is not.")
-
-
-def unusable(vectors: Float32, cosine: bool) -> tuple[int | None, str]:
-    """Index of the first row that no score can use, and the rule that it breaks."""
-    # Squares of float32 fit into float64, so a norm is finite exactly when its row is.
     norms = row_norms(vectors)
+    bad, why = unusable(norms, cosine)
+    if bad is not None:
+        raise ValueError(f"{why}; row {bad} (id {ids[bad]!r}) is not.")
+    return norms
+
+
+def unusable(norms: NDArray[np.float64], cosine: bool) -> tuple[int | None, str]:
+    """Index of the first row that no score can use, by its norm, and the rule that it breaks."""
+    # Squares of float32 fit into float64, so a norm is finite exactly when its row is.
     finite = np.isfinite(norms)
     if not finite.all():
         return int(np.argmin(finite)), "Vectors are finite (no NaN, no infinity, float32 range)"
@@ -228,12 +232,16 @@ def row_norms(vectors: Float32) -> NDArray[np.float64]:
     return norms
 
 
-def scaled(vectors: Float32, norm: float) -> Float32:
-    """Rows of x [n d] scaled to the given norm; x is not changed and has no zero row."""
-    result = np.empty(vectors.shape, np.float32)
-    for rows, wide in _wide(vectors):
-        wide *= (norm / np.sqrt(np.einsum("nd,nd->n", wide, wide)))[:, None]
-        result[rows] = wide
+def scaled(vectors: Float32, norm: float, norms: NDArray[np.float64] | None = None) -> Float32:
+    """Rows of x [n d] scaled to the given norm; x is not changed and has no zero row.
+
+    norms: those of the rows, where they are known.
+    """
+    factors = norm / (row_norms(vectors) if norms is None else norms)
+    result = vectors * factors.astype(np.float32)[:, None]
+    # float32 cannot hold the factor of a tiny row.
+    tiny = np.flatnonzero(factors > GREATEST_NORM)
+    result[tiny] = vectors[tiny] * factors[tiny, None]
     return result
 
 
@@ -262,7 +270,7 @@ def check_queries(vector: ArrayLike, dim: int, cosine: bool) -> Float32:
             f"Queries of this store have {dim} dimensions, got {queries.shape[1]}. Use the "
             "encoder that the store was made with."
         )
-    bad, why = unusable(queries, cosine)
+    bad, why = unusable(row_norms(queries), cosine)
     if bad is not None:
         raise ValueError(f"{why}; query {bad} is not.")
     return np.ascontiguousarray(queries)

@@ -12,15 +12,20 @@ from attar.stores.inputs import row_norms, scaled
 from attar.stores.protocols import Codec
 from attar.stores.types import Float32, Query
 
-
-def documents(x: Float32, metric: str, norm: float) -> Float32:
-    """What the codec encodes for documents x [n d], which have no zero row under cosine."""
-    return scaled(x, norm) if metric == "cosine" else np.ascontiguousarray(x, np.float32)
+Norms = NDArray[np.float64] | None
 
 
-def sqnorms(x: Float32) -> NDArray[np.float32]:
+def documents(x: Float32, metric: str, norm: float, norms: Norms = None) -> Float32:
+    """What the codec encodes for documents x [n d], which have no zero row under cosine.
+
+    norms: Euclidean norms [n], where they are known.
+    """
+    return scaled(x, norm, norms) if metric == "cosine" else np.ascontiguousarray(x, np.float32)
+
+
+def sqnorms(x: Float32, norms: Norms = None) -> NDArray[np.float32]:
     """Squared norms of documents [n], summed in float64."""
-    return np.asarray(row_norms(x) ** 2, np.float32)
+    return np.asarray((row_norms(x) if norms is None else norms) ** 2, np.float32)
 
 
 def prepared(q: Float32, metric: str, codec: Codec) -> Query:

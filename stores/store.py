@@ -259,9 +259,9 @@ class Store(StoreReading):
                 )
             x = self._embed(batch) if vectors is None else inputs.as_vectors(vectors)
             cosine = library.meta["metric"] == "cosine"
-            inputs.check_vectors(x, batch.ids, library.meta["dim"], cosine)
+            norms = inputs.check_vectors(x, batch.ids, library.meta["dim"], cosine)
             replaced = np.array(sorted(old.values()), np.int64)
-            addition = growth.Addition(batch, x, replaced, noted)
+            addition = growth.Addition(batch, x, norms, replaced, noted)
             growth.grow(library, self._recipe, addition)
 
     def _embed(self, batch: Batch) -> Float32:

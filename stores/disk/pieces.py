@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 from attar.stores import metric as metrics
 from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.segment import SegmentWriter
+from attar.stores.inputs import row_norms
 from attar.stores.protocols import Codec
 from attar.stores.snapshot import SLOT, SQNORM, Part
 from attar.stores.types import Field, Float32
 
 Arrays = Mapping[str, NDArray[Any]]
-BLOCK_ROWS = 8192
+BLOCK_ROWS = 2048
+"""At 768 dimensions a block of float32 is 6 MiB, which the allocator keeps and a cache holds."""
 
 
 class Piece(ABC):
@@ -93,7 +95,8 @@ class FromOriginals(Piece):
     def blocks(self) -> Iterator[Arrays]:
         """As for new documents."""
         for rows in _row_blocks(self.keep):
-            yield _encoded(self.part.decoded(rows), self.codec, self.metric)
+            x = self.part.decoded(rows)
+            yield _encoded(x, self.codec, self.metric, row_norms(x))
 
 
 def _rescaled(x: Float32, metric: str, norm: float) -> Float32:
@@ -111,6 +114,7 @@ class Fresh(Piece):
     """New documents float32 [n d], checked. `metric` "" stores them raw."""
 
     vectors: Float32
+    norms: NDArray[np.float64]
     first_slot: int
     codec: Codec
     metric: str
@@ -124,13 +128,14 @@ class Fresh(Piece):
         """Scale and encode, one block in memory at a time."""
         for start in range(0, len(self.vectors), BLOCK_ROWS):
             x = np.asarray(self.vectors[start : start + BLOCK_ROWS])
-            yield _encoded(x, self.codec, self.metric)
+            norms = self.norms[start : start + BLOCK_ROWS]
+            yield _encoded(x, self.codec, self.metric, norms)
 
 
-def _encoded(x: Float32, codec: Codec, metric: str) -> Arrays:
-    codes = codec.encode(metrics.documents(x, metric, codec.norm))
+def _encoded(x: Float32, codec: Codec, metric: str, norms: NDArray[np.float64]) -> Arrays:
+    codes = codec.encode(metrics.documents(x, metric, codec.norm, norms))
     arrays: dict[str, NDArray[Any]] = dict(codes.fields)
-    return arrays if metric != "l2" else arrays | {SQNORM: metrics.sqnorms(x)[:, None]}
+    return arrays if metric != "l2" else arrays | {SQNORM: metrics.sqnorms(x, norms)[:, None]}
 
 
 def _row_blocks(keep: NDArray[np.bool_]) -> Iterator[NDArray[np.int64]]:

@@ -1,0 +1,113 @@
+"""Latency of a reader while a writer in another process adds, and memory under mixed load."""
+
+import multiprocessing
+import tempfile
+import time
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+
+import attar
+from bench.registry import Result, bench
+from bench.stores.documents import batch, batches
+
+
+def _write(path: str, dim: int, stop: Event) -> None:
+    """Add 200 documents at a time until told to stop."""
+    turn = 0
+    with attar.open(path, "w") as store:
+        while not stop.is_set():
+            ids = [f"w{turn}-{i}" for i in range(200)]
+            store.add(ids, batch(10**8 + turn, 200, dim))
+            turn += 1
+            time.sleep(0.05)
+
+
+def _latencies(store: attar.Store, queries: np.ndarray, count: int) -> list[float]:
+    times = []
+    for i in range(count):
+        start = time.perf_counter()
+        store.search(queries[i % len(queries)], 10)
+        times.append(1000 * (time.perf_counter() - start))
+    return times
+
+
+@bench("stores/latency", gate="tests/stores/test_concurrency.py")
+def latency(quick: bool) -> Result:
+    """p50 and p99 of single queries, idle and beside a writer, in turns."""
+    n, dim, count, rounds = (20_000, 64, 50, 2) if quick else (100_000, 256, 100, 6)
+    spent: dict[str, list[float]] = {"idle": [], "beside a writer": []}
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "store"
+        with attar.Store.create(path, attar.codec("int8").fit(batch(0, 10_000, dim))) as store:
+            for ids, x, _ in batches(n, 10_000, dim):
+                store.add(ids, x)
+        queries = batch(10**9, 32, dim)
+        context = multiprocessing.get_context("spawn")
+        with attar.open(path) as reader:
+            _latencies(reader, queries, 10)
+            for _ in range(rounds):
+                spent["idle"] += _latencies(reader, queries, count)
+                stop = context.Event()
+                writer = context.Process(target=_write, args=(str(path), dim, stop))
+                writer.start()
+                while (path / "writer.lock").read_text().strip() != str(writer.pid):
+                    time.sleep(0.05)
+                spent["beside a writer"] += _latencies(reader, queries, count)
+                stop.set()
+                writer.join()
+                reader.refresh()
+    rows = [
+        {"arm": arm, "p50_ms": np.percentile(t, 50), "p99_ms": np.percentile(t, 99), "n": len(t)}
+        for arm, t in spent.items()
+    ]
+    rows = [{k: float(v) if k.endswith("ms") else v for k, v in row.items()} for row in rows]
+    ratio = rows[1]["p99_ms"] / rows[0]["p99_ms"]
+    return Result(
+        rows,
+        {"n": n, "dim": dim, "codec": "int8", "wall": True, "writer": "200 documents / 50 ms"},
+        {
+            "p99": {
+                "bar": "p99 beside a writer <= 1.5x of idle (wall)",
+                "measured": round(ratio, 2),
+                "met": bool(ratio <= 1.5) if not quick else None,
+            }
+        },
+    )
+
+
+@bench("stores/memory", gate="tests/stores/test_store.py")
+def memory(quick: bool) -> Result:
+    """Anonymous memory while one store is changed and searched again and again."""
+    turns, dim = (200, 32) if quick else (3000, 64)
+    marks = []
+    with tempfile.TemporaryDirectory() as folder:
+        with attar.Store.create(Path(folder) / "store", attar.codec("int8")) as store:
+            for turn in range(turns):
+                x = batch(turn, 50, dim)
+                store.upsert([f"d{(turn * 7 + i) % 2000}" for i in range(50)], x, ["text"] * 50)
+                store.delete([f"d{(turn * 3) % 2000}"])
+                store.search(x[:4], 10)
+                if turn % 100 == 99:
+                    store.compact()
+                if (turn + 1) % (turns // 10) == 0:
+                    marks.append(_anonymous_mb())
+    rows = [{"share_done": (i + 1) / 10, "rss_anon_mb": mb} for i, mb in enumerate(marks)]
+    growth = marks[-1] / marks[2]
+    return Result(
+        rows,
+        {"turns": turns, "dim": dim, "documents": 2000, "shortened": "an hour is `turns` larger"},
+        {
+            "flat": {
+                "bar": "RssAnon at the end <= 1.05x of that after three tenths",
+                "measured": round(growth, 3),
+                "met": bool(growth <= 1.05) if not quick else None,
+            }
+        },
+    )
+
+
+def _anonymous_mb() -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(x for x in lines if x.startswith("RssAnon")).split()[1]) / 1024
