@@ -17,6 +17,8 @@ class Method:
     bound: float | None = None
     linear: bool = True
     """Whether scores estimate the inner product."""
+    rows: int = 200
+    """Documents that the laws are tried on; fewer where every one takes milliseconds."""
 
 
 DIM = 24
@@ -52,7 +54,19 @@ METHODS = [
     Method("waterfill", 12),
     Method("waterfill@6bpd", 18),
     Method("waterfill@5B", 5),
+    Method("waterfill:ec@6bpd", 0),
     Method("pca24", 96, 1e-5),
+    Method("kpca50%", 48),
+    Method("kpca20+int8", 22),
+    Method("truncate50%", 48),
+    Method("truncate8+int4", 6),
+    Method("rotate", 96, 1e-5),
+    Method("centre", 96, 1e-5),
+    Method("centre+rotate+int2", 8),
+    Method("gaussianrp50%", 48),
+    Method("sparserp16", 64),
+    Method("autoencoder50%+int8", 14, linear=False),
+    Method("umap8", 32, linear=False, rows=30),
     Method("pca50%+float8_e4m3", 12),
     Method("pca50%+int8", 14),
     Method("pca90%var+float16", 0),
