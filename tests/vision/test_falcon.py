@@ -254,8 +254,7 @@ def test_stages_freeze_what_they_say():
     vit = adapt(timm_vit())
     reducer = falcon(vit)
     parts = {
-        "registers": nn.ParameterList([reducer.registers, reducer.rows, reducer.columns]),
-        "reatten": reducer.reatten,
+        **reducer.parts(),
         "projector": Projector(48, 32),
         "vit": vit,
         "llm": nn.Linear(3, 3),
@@ -266,6 +265,11 @@ def test_stages_freeze_what_they_say():
             flags = {p.requires_grad for p in part.parameters()}
             assert flags == {name in stage.trains}, (stage.name, name)
         assert all(p.requires_grad for p in trained)
+    inside = [p for part in reducer.parts().values() for p in part.parameters()]
+    assert {id(p) for p in inside} == {id(p) for p in reducer.parameters()}
+    generated = falcon(vit, regen=ReGen(48))
+    inside = [p for part in generated.parts().values() for p in part.parameters()]
+    assert {id(p) for p in inside} == {id(p) for p in generated.parameters()}
     assert [stage.crops for stage in STAGES] == [False, False, True, True]
     assert [stage.reatten for stage in STAGES] == [False, False, False, True]
     assert "vit" not in STAGES[0].trains and "vit" not in STAGES[3].trains

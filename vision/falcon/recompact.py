@@ -54,6 +54,14 @@ class ReCompact(Reducer):
         self.reatten = reatten
         self.enter_layer = enter_layer
 
+    def parts(self) -> dict[str, nn.Module]:
+        """The parts that a training stage names: "registers" and, where there is one, "reatten"."""
+        learned = [self.rows, self.columns]
+        learned += [] if self.registers is None else [self.registers]
+        learned += [] if self.regen is None else list(self.regen.parameters())
+        made: dict[str, nn.Module] = {"registers": nn.ParameterList(learned)}
+        return made if self.reatten is None else made | {"reatten": self.reatten}
+
     def placed(self, views: Views) -> Tensor:
         """Registers of each view with its place: [v m d]."""
         top = self.rows.shape[0] - 1
