@@ -12,9 +12,10 @@ whole file is sealed on a clean close (`disk.seal`).
 """
 
 import json
+import re
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,8 @@ from attar.stores.hybrid import text_index
 NAME = "catalog.sqlite"
 APPLICATION_ID = 0x41545452
 FORMAT: Final[int] = 1
+MOST_ROWS = 1 << 62
+_SEGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.seg")
 LOG_PAGES = 8192
 """Pages (32 MiB) of the write-ahead log before it is folded into the catalog."""
 
@@ -137,7 +140,8 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         name = getattr(error, "sqlite_errorname", "")
-        if not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
+        # Text that is not UTF-8 comes without a name.
+        if name and not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
             raise
         raise _broken(path, error) from error
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -192,9 +196,44 @@ def _configure(connection: sqlite3.Connection, write: bool) -> None:
 
 
 def read_meta(connection: sqlite3.Connection) -> dict[str, Any]:
-    """All meta entries."""
+    """All meta entries, checked: a store may come from somebody else."""
     rows = connection.execute("SELECT key, value FROM meta").fetchall()
-    return {key: json.loads(value) for key, value in rows}
+    try:
+        meta = {key: json.loads(value) for key, value in rows}
+        wrong = [key for key, right in _META.items() if not right(meta[key])]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise CorruptStoreError(
+            f"The settings of the catalog are unreadable: {error!r:.80}."
+        ) from None
+    if wrong:
+        raise CorruptStoreError(
+            f"The catalog's setting {wrong[0]} cannot be {meta[wrong[0]]!r:.80}. Restore a backup."
+        )
+    return meta
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST_ROWS
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+_META: dict[str, Callable[[Any], bool]] = {
+    "counter": _whole,
+    "next_row": _whole,
+    "dim": lambda v: v is None or (_whole(v) and 0 < v < 1 << 24),
+    "metric": lambda v: v in ("cosine", "ip", "l2"),
+    "codec": lambda v: v is None or _text(v),
+    "spec": _text,
+    "encoder": _text,
+    "fingerprint": _text,
+    "keep_originals": lambda v: isinstance(v, bool),
+    "text_index": lambda v: isinstance(v, bool),
+    "train_at": _whole,
+    "seed": lambda v: isinstance(v, int),
+}
 
 
 def write_meta(connection: sqlite3.Connection, entries: dict[str, Any]) -> None:
@@ -209,7 +248,18 @@ def read_segments(connection: sqlite3.Connection) -> list[SegmentRow]:
         "SELECT kind, file, first_row, last_row, rows, codec, fingerprint, nbytes, header_crc "
         "FROM segments ORDER BY kind, first_row"
     )
-    return [SegmentRow(*row) for row in rows]
+    return [_checked_segment(row) for row in rows]
+
+
+def _checked_segment(row: tuple[Any, ...]) -> SegmentRow:
+    kind, file, first, last, rows, codec, fingerprint, nbytes, crc = row
+    texts = all(_text(value) for value in (kind, file, codec, fingerprint))
+    numbers = all(_whole(value) for value in (first, last, rows, nbytes, crc))
+    if not texts or not numbers or not 0 < rows <= last - first + 1:
+        raise CorruptStoreError(f"The catalog has an impossible segment: {row!r:.120}.")
+    if kind not in ("codes", "originals") or not _SEGMENT_NAME.fullmatch(file):
+        raise CorruptStoreError(f"The catalog names a segment {file!r:.80}; restore a backup.")
+    return SegmentRow(*row)
 
 
 def insert_segment(connection: sqlite3.Connection, row: SegmentRow) -> None:

@@ -31,7 +31,6 @@ from attar.stores.records import Record
 from attar.stores.snapshot import Snapshot, map_parts
 
 SEGMENTS, CODECS = "segments", "codecs"
-_SEGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.seg")
 _HASH = re.compile(r"[0-9a-f]{32}")
 _CHUNK = 500
 _TRIES = 20
@@ -99,7 +98,7 @@ class Library:
                         connection.execute("ROLLBACK")
                     connection.execute("BEGIN")
                 try:
-                    self._load(connection, witness)
+                    self._load_checked(connection, witness)
                     return
                 except CorruptStoreError:
                     # A writer may have replaced files between the catalog's answer and our look.
@@ -111,6 +110,15 @@ class Library:
         connection.execute("ROLLBACK")
         connection.execute("BEGIN")
         return catalog.read_meta(connection).get("counter") != before
+
+    def _load_checked(self, connection: sqlite3.Connection, witness: int) -> None:
+        try:
+            self._load(connection, witness)
+        except (KeyError, TypeError, ValueError, IndexError, OverflowError) as error:
+            raise CorruptStoreError(
+                f"The catalog of {self.folder} says something impossible ({error!r:.120}). Run "
+                "Store.verify for the extent, Store.repair, or restore a backup."
+            ) from error
 
     def _load(self, connection: sqlite3.Connection, witness: int) -> None:
         meta = catalog.read_meta(connection)
@@ -126,7 +134,6 @@ class Library:
         known = self._known()
         kinds: dict[str, list[SegmentRow]] = {"codes": [], "originals": []}
         for row in rows:
-            _check_segment_name(row.file)
             kinds[row.kind].append(row)
         maps = {
             kind: map_parts(some, self.folder / SEGMENTS, self.codec_of, tombstones, known)
@@ -182,8 +189,8 @@ class Library:
             for chunk in _chunks(slots.tolist()):
                 sql = f"SELECT row, id FROM documents WHERE row IN ({_marks(chunk)})"
                 found.update(connection.execute(sql, chunk).fetchall())
-        if len(found) != len(slots):
-            lost = next(slot for slot in slots.tolist() if slot not in found)
+        if len(found) != len(slots) or not all(isinstance(n, str) for n in found.values()):
+            lost = next(s for s in slots.tolist() if not isinstance(found.get(s), str))
             raise CorruptStoreError(
                 f"Every live vector has a document; slot {lost} has none. Run Store.verify, then "
                 "Store.repair."
@@ -243,11 +250,6 @@ def checked_record(
 def codec_hash(content: bytes) -> str:
     """Name of a fitted codec: 128 bits of blake2b of its file."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _check_segment_name(name: str) -> None:
-    if not _SEGMENT_NAME.fullmatch(name):
-        raise CorruptStoreError(f"The catalog names a segment {name!r:.80}; restore a backup.")
 
 
 def _chunks(values: list[Any]) -> Iterable[list[Any]]:

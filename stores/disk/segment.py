@@ -16,6 +16,7 @@ offset is counted from the start of the file.
 
 import json
 import os
+import re
 import struct
 import zlib
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,8 @@ VERSION = 1
 BLOCK = 1 << 20
 ALIGN = 64
 _PREFIX = struct.Struct("<8sIII")
+# Numbers only: an object array would let bytes become pointers.
+_DTYPE = re.compile(r"(u?int|float)(8|16|32|64)")
 
 
 @dataclass(frozen=True)
@@ -185,8 +188,8 @@ class Segment:
         self._check_size()
         self._map = np.memmap(path, np.uint8, "r")
         text, table, start = self._read_header(header_crc)
-        self.kind = str(text["kind"])
-        self.rows = int(text["rows"])
+        self.kind = str(text.get("kind"))
+        self.rows = self._whole(text.get("rows"))
         self._crcs = table
         self._seen = np.zeros(len(table), bool)
         self._places = self._read_places(text, start)
@@ -208,6 +211,11 @@ class Segment:
     def _damaged(self, got: str) -> CorruptStoreError:
         return CorruptStoreError(f"{self.path} is not what was committed: {got}. {_REMEDY}")
 
+    def _whole(self, value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise self._damaged(f"it claims {value!r:.40} rows")
+        return value
+
     def _read_header(self, header_crc: int) -> tuple[dict[str, Any], NDArray[np.uint32], int]:
         if self.nbytes < _PREFIX.size:
             raise self._damaged("no room for a header")
@@ -221,15 +229,30 @@ class Segment:
                 f"{self.path} has magic {magic!r} and version {version}; this release reads "
                 f"{MAGIC!r} version {VERSION}. Use the release that wrote it."
             )
-        text = json.loads(head[_PREFIX.size : _PREFIX.size + length])
+        if end > len(self._map):
+            raise self._damaged("its header is longer than the file")
+        try:
+            text = json.loads(head[_PREFIX.size : _PREFIX.size + length])
+            if not isinstance(text, dict):
+                raise TypeError("no JSON object")
+        except (ValueError, TypeError, RecursionError) as error:
+            raise self._damaged(f"its header is not readable ({error})") from None
         table = np.frombuffer(head[_PREFIX.size + length : end], "<u4").astype(np.uint32)
         return text, table, _aligned(end)
 
     def _read_places(self, text: dict[str, Any], start: int) -> dict[str, Place]:
+        try:
+            return self._checked_places(text, start)
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise self._damaged(f"its fields are not readable ({error!r:.80})") from None
+
+    def _checked_places(self, text: dict[str, Any], start: int) -> dict[str, Place]:
         places, block = {}, 0
         for entry in text["fields"]:
-            field = Field(entry["name"], entry["dtype"], entry["width"])
-            place = Place(field, entry["offset"], entry["nbytes"], block)
+            field = Field(str(entry["name"]), str(entry["dtype"]), int(entry["width"]))
+            if not _DTYPE.fullmatch(field.dtype) or field.width < 0 or self.rows < 0:
+                raise ValueError(f"{field.dtype} x {field.width}")
+            place = Place(field, int(entry["offset"]), int(entry["nbytes"]), block)
             inside = start <= place.offset and place.offset + place.nbytes <= self.nbytes
             if not inside or place.nbytes != self.rows * field.bytes_per_vector:
                 raise self._damaged(f"field {field.name!r} lies outside the file")

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.stores.errors import CorruptStoreError
 from attar.stores.filters.attributes import ELEMENT, NUMBER, STRING, typed
 
 Slots = NDArray[np.int64]
@@ -154,7 +155,12 @@ class _Question:
 
     def _slots(self, sql: str, *parameters: object) -> Slots:
         rows = self._connection.execute(sql, parameters).fetchall()
-        return np.unique(np.fromiter((row for (row,) in rows), np.int64, len(rows)))
+        try:
+            return np.unique(np.fromiter((row for (row,) in rows), np.int64, len(rows)))
+        except (TypeError, ValueError, OverflowError) as error:
+            raise CorruptStoreError(
+                f"The index of metadata names a slot that is none ({error}). Run Store.repair."
+            ) from None
 
     def _complement(self, slots: Slots) -> Slots:
         return np.setdiff1d(self._live(), slots, True)
