@@ -55,7 +55,14 @@ class WriterLock:
         return f"process {pid}" if pid.isdigit() else "another process"
 
     def release(self) -> None:
-        """Let the next writer in."""
+        """Let the next writer in, also while a forked child has not closed its copy yet."""
+        _HELD.discard(self)
+        if self._fd is not None:
+            fcntl.flock(self._fd, fcntl.LOCK_UN)
+        self._close()
+
+    def forget(self) -> None:
+        """Close a child's copy; unlocking it would unlock the parent."""
         _HELD.discard(self)
         self._close()
 
@@ -79,4 +86,4 @@ def _register() -> None:
 
 def _forget() -> None:
     for lock in list(_HELD):
-        lock.release()
+        lock.forget()
