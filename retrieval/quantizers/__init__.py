@@ -13,6 +13,7 @@ from attar.retrieval.quantizers.small_int import SmallInt as SmallInt
 from attar.retrieval.quantizers.ternary import Ternary as Ternary
 from attar.retrieval.quantizers.turboquant import TurboQuant as TurboQuant
 from attar.retrieval.quantizers.waterfill import Waterfill as Waterfill
+from attar.retrieval.quantizers.waterfill_ec import WaterfillEC as WaterfillEC
 
 QUANTIZERS: tuple[type[Quantizer], ...] = (
     Float,
@@ -27,4 +28,5 @@ QUANTIZERS: tuple[type[Quantizer], ...] = (
     EDEN,
     TurboQuant,
     Waterfill,
+    WaterfillEC,
 )

@@ -72,7 +72,7 @@ def quantise(
     for start in range(0, len(u), ROWS):
         rows = slice(start, start + ROWS)
         index, dist = _distances(u[rows], layout, weight)
-        bits, picked = _cheapest_path(dist, layout.taps)
+        bits, picked = cheapest_path(dist, layout.taps)
         chosen = np.take_along_axis(index, picked[:, None], axis=1)[:, 0]
         cells[rows] = (chosen >> 2).T
         trellis[rows] = bits.T
@@ -98,7 +98,7 @@ def _distances(
     return index, dist
 
 
-def _cheapest_path(
+def cheapest_path(
     dist: Float32, taps: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
     """Trellis bits uint8 [e n] and subsets [e n] of the cheapest path; dist float32 [e 4 n]."""
