@@ -77,6 +77,12 @@ def test_float_levels_are_the_numbers_of_the_type(kind: str) -> None:
     np.testing.assert_array_equal(np.abs(ours - x), np.abs(cast - x))
 
 
+def test_integer_levels_are_what_the_names_say() -> None:
+    assert level_table("ternary").tolist() == [-1, 0, 1]
+    assert level_table("int2").tolist() == [-1.5, -0.5, 0.5, 1.5]
+    assert level_table("int4").tolist() == [k - 7.5 for k in range(16)]
+
+
 def test_level_tables_are_read_only() -> None:
     with pytest.raises(ValueError, match="read-only"):
         level_table("int4")[0] = 1
