@@ -3,10 +3,14 @@
 import shutil
 import tempfile
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from attar.retrieval.codec import Codec, FittedCodec
+from attar.stores.filters.dialect import check_filter
 from attar.stores.protocols import Codec as AnyCodec
 from attar.stores.protocols import Encoder, Recipe
 from attar.stores.store import Store, StorePath
@@ -59,6 +63,16 @@ def house(
         raise
     weakref.finalize(owner, store.close)
     return store
+
+
+def matching_ids(store: Store, filter: Mapping[str, Any]) -> list[str]:
+    """Ids of the documents that match a filter, sorted."""
+    if store.dim is None or not len(store):
+        check_filter(filter)
+        return []
+    # Any query ranks every match; what it scores does not matter.
+    hits = store.search(np.ones(store.dim, np.float32), len(store), filter=filter)
+    return sorted(hits.ids[0])
 
 
 def _make(
