@@ -155,7 +155,7 @@ LADDERS: dict[str, list[Step]] = {
         ("raw cast of both sides", 8, cast(E4M3)),
         ("queries stay float: `float8_e4m3`", 8, ours("float8_e4m3")),
         ("one scale a vector: `float8_e4m3:scaled`", 8, ours("float8_e4m3:scaled")),
-        ("a bit more mantissa: `float8_e3m4`", 8, ours("float8_e3m4")),
+        ("one more bit of mantissa: `float8_e3m4`", 8, ours("float8_e3m4")),
     ],
     "float8 e5m2": [
         ("raw cast of both sides", 8, cast(ml_dtypes.float8_e5m2)),
@@ -196,7 +196,7 @@ LADDERS: dict[str, list[Step]] = {
     ],
     "Gaussian projection 50 %": [
         ("both sides, cosine", 16, project(gaussian, "elsewhere")),
-        ("`gaussianrp50%`", 16, ours("gaussianrp50%")),
+        ("documents stretched, queries not: `gaussianrp50%`", 16, ours("gaussianrp50%")),
     ],
 }
 SLOW: dict[str, list[Step]] = {
