@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from attar.retrieval.levels import DISTORTION, TAPS, level_tables
+from attar.stores.kernels.library import levels
 from attar.stores.kernels.trellis import quantise
 from attar.stores.layouts.waterfill import Waterfill, fine_start
 from attar.stores.types import Codes
@@ -55,3 +56,24 @@ def test_far_outside_the_levels_the_outermost_is_taken() -> None:
     y = decode(layout, *quantise(u, layout, np.ones(8, np.float32)))
     assert (np.sign(y) == np.sign(u)).all()
     assert (np.abs(y) >= layout.fine[fine_start(3) :][-4]).all()
+
+
+@pytest.mark.parametrize("impl", ["portable", "avx2", "avx512vnni"])
+@pytest.mark.parametrize(("n", "dim"), [(1, 1), (1, 40), (63, 7), (100, 88), (513, 200)])
+def test_native_search_gives_the_same_bits(impl: str, n: int, dim: int) -> None:
+    if impl not in levels():
+        pytest.skip(f"no {impl} on this machine")
+    rng = np.random.default_rng(n)
+    groups = -(-dim // 8)
+    widths = np.sort(rng.integers(1, 9, groups))[::-1]
+    counts = tuple(min(8 * int(np.sum(widths > p)), dim) for p in range(widths[0]))
+    for taps in (TAPS, (0o103, 0o24)):
+        layout = Waterfill(counts, *level_tables(len(counts)), taps)
+        u = (rng.normal(size=(n, dim)) * 1.3).astype(np.float32)
+        u[0, 0] = 1e9
+        weight = rng.uniform(0.1, 4, dim).astype(np.float32)
+        wanted = quantise(u, layout, weight, impl="numpy")
+        for threads in (1, 3):
+            got = quantise(u, layout, weight, impl=impl, threads=threads)
+            np.testing.assert_array_equal(got[0], wanted[0])
+            np.testing.assert_array_equal(got[1], wanted[1])
