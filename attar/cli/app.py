@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from attar.cli import build_index, compare, evaluate, info, maintain, search
+from attar.cli import build_index, compare, evaluate, info, maintain, plan, search
 from attar.cli.console import fail
 from attar.stores.errors import StoreError
 
@@ -20,6 +20,7 @@ app.command("search")(search.search)
 app.command("info")(info.info)
 app.command("evaluate")(evaluate.evaluate)
 app.command("compare")(compare.compare)
+app.command("plan")(plan.plan)
 app.command("verify")(maintain.verify)
 app.command("repair")(maintain.repair)
 app.command("backup")(maintain.backup)
