@@ -54,7 +54,7 @@ class FittedWaterfill(FittedQuantizer):
     def _encode_coords(self, coords: Float32, start: int) -> dict[str, NDArray[np.generic]]:
         typical = float(np.linalg.norm(self.deviation))
         gain = power_of_four_norms(coords, typical)
-        unit = coords / (self.deviation * gain[:, None])
+        unit = np.nan_to_num(coords / (self.deviation * gain[:, None]))
         cells, trellis = quantise(unit, self.layout, self.deviation * self.deviation)
         planes = self.layout.pack(cells, trellis)
         ones = np.ones((len(coords), 1), np.float16)

@@ -64,7 +64,7 @@ class FittedWaterfillEC(FittedQuantizer):
         gain = power_of_four_norms(coords, typical)[:, None]
         wide = self.layout.wide
         limit = np.where(np.arange(self.layout.width) < wide, WIDE, NARROW).astype(np.float32)
-        unit = coords / (gain * np.float32(self.half_step))
+        unit = np.nan_to_num(coords / (gain * np.float32(self.half_step)))
         k = quantise_uniform(unit, limit, rate, PRICE, self.layout.taps)
         levels = k.astype(np.float32) * np.float32(self.half_step)
         factor = least_squares_factor(coords, levels, typical, start)

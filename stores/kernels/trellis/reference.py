@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from attar.stores.layouts.waterfill import Waterfill, fine_start
 from attar.stores.types import Float32
 
-BINS = 4096
+BINS = 1024
 ROWS = 512
 
 
