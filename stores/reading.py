@@ -19,6 +19,7 @@ from attar.stores.hybrid.shape import Ranking
 from attar.stores.information import describe
 from attar.stores.protocols import Encoder
 from attar.stores.records import Record
+from attar.stores.scan.how import How
 from attar.stores.transfer.backup import backup
 from attar.stores.types import Float32, Hits
 
@@ -47,7 +48,7 @@ class StoreReading:
         group_by: str | None = None,
         group_size: int = 1,
     ) -> Hits:
-        """The k best documents per query, exactly, by the scores of their codes.
+        """The k best documents per query by the scores of their codes.
 
         Parameters
         ----------
@@ -63,9 +64,15 @@ class StoreReading:
         alpha
             Share of the vectors' scores in a search by words and vectors, 0 (words only, no encoder
             needed) to 1, both scaled to [0, 1]; None fuses by reciprocal rank.
+        exact
+            True: exactly the best of the codes. False: about `recall` of them, from fewer bytes.
+        recall
+            With exact=False: share of the exact top-k that is wanted, .99 when None.
         threads
-            Threads over blocks of rows, the matrix products single-threaded; None leaves it to the
-            matrix library. Never changes the result.
+            Threads over blocks of rows; None takes the CPUs. Never changes an exact result.
+        impl
+            auto, numpy (the same results, slower), native, or a level of it: portable, avx2,
+            avx512vnni.
         offset
             Leave out that many best hits: the next page. On a reader's snapshot pages neither
             overlap nor miss anything.
@@ -80,9 +87,9 @@ class StoreReading:
             ids [m k'] and float32 scores [m k'], k' = min(k, live matches), best first; ties by id.
             With words, thresholds or groups a row may be shorter: it ends with None and -inf.
         """
-        _check_plain(exact, recall, threads, impl)
+        how = How(threads, exact, recall, impl)
         k = inputs.check_k(k)
-        wanted = Wanted(k, filter, threads, offset, min_score, group_by, group_size, alpha)
+        wanted = Wanted(k, filter, how, offset, min_score, group_by, group_size, alpha)
         _ = self._library.connection
         if filter is not None:
             check_filter(filter)
@@ -258,13 +265,3 @@ class StoreReading:
     def refresh(self) -> None:
         """Move a reader to the newest commit."""
         self._library.refresh()
-
-
-def _check_plain(exact: bool, recall: float | None, threads: int | None, impl: str) -> None:
-    """Refuse what has no effect yet instead of ignoring it."""
-    if not exact or recall is not None:
-        raise ValueError("This store searches exactly; leave out exact= and recall=.")
-    if threads is not None and (isinstance(threads, bool) or threads < 1):
-        raise ValueError(f"threads is at least 1, or None, got {threads!r}.")
-    if impl not in ("auto", "reference"):
-        raise ValueError(f"impl is 'auto' or 'reference', got {impl!r}.")

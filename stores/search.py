@@ -10,7 +10,9 @@ from attar.stores import metric as metrics
 from attar.stores.disk.library import Library
 from attar.stores.errors import CorruptStoreError
 from attar.stores.filters.dialect import matching
-from attar.stores.scan.exact import Found, Target, scan
+from attar.stores.scan.exact import Found, Target
+from attar.stores.scan.fast import find
+from attar.stores.scan.how import How
 from attar.stores.scan.order import ordered
 from attar.stores.snapshot import Part, Snapshot
 from attar.stores.types import Float32, Hits, Query
@@ -23,9 +25,9 @@ def search(
     queries: Float32,
     k: int,
     filter: Mapping[str, Any] | None,
-    threads: int | None,
+    how: How,
 ) -> Hits:
-    """The exact top-k of the codes for checked queries [m d].
+    """The top-k of the codes for checked queries [m d], exact unless `how` says otherwise.
 
     Another thread may commit between the scan and the look at the documents; the search then
     starts again, the last time with commits held back.
@@ -33,12 +35,12 @@ def search(
     for _ in range(_TRIES):
         snapshot = library.snapshot
         try:
-            return _search(library, snapshot, queries, k, filter, threads)
+            return _search(library, snapshot, queries, k, filter, how)
         except CorruptStoreError:
             if library.snapshot is snapshot:
                 raise
     with library.guard:
-        return _search(library, library.snapshot, queries, k, filter, threads)
+        return _search(library, library.snapshot, queries, k, filter, how)
 
 
 def _search(
@@ -47,7 +49,7 @@ def _search(
     queries: Float32,
     k: int,
     filter: Mapping[str, Any] | None,
-    threads: int | None,
+    how: How,
 ) -> Hits:
     snapshot.check_sizes()
     rows = allowed(library, snapshot, filter)
@@ -55,7 +57,7 @@ def _search(
     m = len(queries)
     if width == 0 or m == 0:
         return Hits(np.empty((m, width), object), np.empty((m, width), np.float32))
-    found = candidates(library, snapshot, rows, queries, width, threads)
+    found = candidates(library, snapshot, rows, queries, width, how)
     return ordered(found, width, library.names)
 
 
@@ -65,9 +67,9 @@ def candidates(
     rows: list[NDArray[np.bool_]],
     queries: Float32,
     k: int,
-    threads: int | None,
+    how: How,
 ) -> list[Found]:
-    """Every row that reaches the k-th best score of its query, ties included."""
+    """Every row that reaches the k-th best score of its query, ties included, if exact."""
     metric = str(library.meta["metric"])
     by_codec: dict[str, Query] = {}
     targets = []
@@ -76,7 +78,7 @@ def candidates(
         if name not in by_codec:
             by_codec[name] = metrics.prepared(queries, metric, part.codec)
         targets.append(Target(part, by_codec[name], mask))
-    return scan(targets, len(queries), k, threads)
+    return find(targets, len(queries), k, how)
 
 
 def allowed(

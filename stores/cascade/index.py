@@ -15,9 +15,9 @@ from attar.stores.cascade.projection import (
     fit_projection,
     metric_of,
 )
-from attar.stores.kernels.exact import Source
+from attar.stores.kernels.exact import Source, exact_levels
 from attar.stores.kernels.sketch import Errors, SketchCodes, empty_codes, sketch_encode
-from attar.stores.types import Codes, Float32, Levels
+from attar.stores.types import Float32, Levels
 
 SAMPLE = 16_384
 BLOCK = 8_192
@@ -55,7 +55,7 @@ class Cascade:
         head = head if head_dims is None else head_dims
         body = body if body_dims is None else body_dims
         rows = _sample(len(source), seed)
-        levels, norms = _levels(source, rows)
+        levels, norms = _sampled(source, rows)
         metric = metric_of(gram, levels, source.sqnorm is not None)
         projection = fit_projection(metric, levels, norms, head, body)
         return cls(source, projection, *_encode(source, projection, threads))
@@ -70,11 +70,11 @@ class Cascade:
 
 
 def shape_for(dim: int) -> tuple[int, int]:
-    """Coordinates of head and body for codes of `dim` columns: a twelfth and a sixteenth of them.
+    """Nibbles of head and body for codes of `dim` columns: a twelfth and a sixteenth, at least 48.
 
     At 768 columns 64 and 48: 32 B are scanned for every document.
     """
-    head = min(max(8 * round(dim / 96), 16), 128)
+    head = min(max(8 * round(dim / 96), 8 * min(6, -(-dim // 8))), 128)
     return head, min(max(2 * round(dim / 32), 8), 128)
 
 
@@ -84,12 +84,9 @@ def _sample(n: int, seed: int) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(seed).choice(n, SAMPLE, replace=False))
 
 
-def _levels(
-    source: Source, rows: slice | NDArray[np.int64]
-) -> tuple[Levels, NDArray[np.float32] | None]:
-    fields = {name: array[rows] for name, array in source.codes.fields.items()}
+def _sampled(source: Source, rows: NDArray[np.int64]) -> tuple[Levels, NDArray[np.float32] | None]:
     norms = None if source.sqnorm is None else source.sqnorm[rows]
-    return source.layout.unpack(Codes(fields)), norms
+    return source.layout.unpack(source.codes[rows]), norms
 
 
 def _encode(
@@ -101,7 +98,8 @@ def _encode(
     largest = 0.0
     for first in range(0, n, BLOCK):
         rows = slice(first, min(first + BLOCK, n))
-        z = projection.metric.documents(*_levels(source, rows))
+        norms = None if source.sqnorm is None else source.sqnorm[rows]
+        z = projection.metric.documents(exact_levels(source, first, rows.stop, threads), norms)
         largest = max(largest, float(np.einsum("ij,ij->i", z, z).max()))
         z -= projection.mean
         a = z @ projection.axes

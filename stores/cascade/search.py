@@ -83,6 +83,14 @@ def ranked(rows: NDArray[np.int64], scores: Float32, k: int) -> Top:
     return Top(np.take_along_axis(rows, order[:, :k], 1), best[:, :k], cut)
 
 
+@dataclass(frozen=True)
+class Certified:
+    """Every row of one query whose score reaches its k-th best: rows ascending, scores."""
+
+    rows: NDArray[np.int64]
+    scores: Float32
+
+
 def certified(
     index: Cascade,
     query: Query,
@@ -91,17 +99,20 @@ def certified(
     allowed: NDArray[np.bool_] | None = None,
     threads: int | None = 1,
     impl: str = "auto",
-) -> list[Top]:
-    """For each query the exact top-k, as exact_top of that query alone gives it."""
+) -> list[Certified]:
+    """For each query all rows that reach the exact k-th best score, ties included."""
     first = approximate(index, query, k, widths, allowed, threads, impl)
     results = []
     for q in range(len(query)):
         alone = Query(query.coords[q : q + 1], query.const[q : q + 1])
-        if first.scores.shape[1] < k:
-            results.append(exact_top(index.source, alone, k, allowed, threads, impl))
-            continue
-        rows = survivors(index, alone, float(first.scores[q, -1]), allowed, threads, impl)[None]
-        results.append(ranked(rows, exact_scores(index.source, alone, rows, threads, impl), k))
+        full = first.scores.shape[1] == k
+        floor = float(first.scores[q, -1]) if full else -np.inf
+        rows = survivors(index, alone, floor, allowed, threads, impl)
+        scores = exact_scores(index.source, alone, rows[None], threads, impl)[0]
+        if len(scores) > k:
+            reach = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
+            rows, scores = rows[reach], scores[reach]
+        results.append(Certified(rows, scores))
     return results
 
 

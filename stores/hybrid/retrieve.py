@@ -10,6 +10,7 @@ from attar.stores.disk.library import Library
 from attar.stores.filters.dialect import matching
 from attar.stores.hybrid import fuse, shape, text_index
 from attar.stores.hybrid.shape import Ranking
+from attar.stores.scan.how import How
 from attar.stores.search import live_slots, search
 from attar.stores.types import Float32, Hits
 
@@ -23,7 +24,7 @@ class Wanted:
 
     k: int
     filter: Mapping[str, Any] | None = None
-    threads: int | None = None
+    how: How = How()
     offset: int = 0
     min_score: float | None = None
     group_by: str | None = None
@@ -51,11 +52,11 @@ class Wanted:
 def dense_hits(library: Library, queries: Float32, wanted: Wanted) -> Hits:
     """Hits by vectors."""
     if wanted.plain:
-        return search(library, queries, wanted.k, wanted.filter, wanted.threads)
+        return search(library, queries, wanted.k, wanted.filter, wanted.how)
     with library.guard:
         count = wanted.k + wanted.offset
         while True:
-            hits = search(library, queries, count, wanted.filter, wanted.threads)
+            hits = search(library, queries, count, wanted.filter, wanted.how)
             full = shape.as_rankings(hits)
             done = [_shaped(library, one, wanted) for one in full]
             short = any(len(one) < wanted.k for one in done)
@@ -81,9 +82,7 @@ def hybrid_hits(
         sparse = [_words(library, text, depth, wanted.filter) for text in texts]
         dense: list[Ranking] = [[] for _ in texts]
         if queries is not None:
-            dense = shape.as_rankings(
-                search(library, queries, depth, wanted.filter, wanted.threads)
-            )
+            dense = shape.as_rankings(search(library, queries, depth, wanted.filter, wanted.how))
         both = zip(dense, sparse, strict=True)
         fused = [_fused(one, other, wanted.alpha) for one, other in both]
         return shape.as_hits([_shaped(library, one, wanted) for one in fused])

@@ -180,7 +180,7 @@ def test_filters_and_deletions_mask_exactly(tmp_path, share):
         ({"offset": -1}, ValueError, "offset"),
         ({"min_score": float("nan")}, ValueError, "min_score"),
         ({"group_size": 2}, ValueError, "group_by"),
-        ({"exact": False}, ValueError, "exactly"),
+        ({"recall": 0.9}, ValueError, "exact=False"),
         ({"impl": "magic"}, ValueError, "impl"),
         ({"filter": {}}, ValueError, "non-empty"),
     ],

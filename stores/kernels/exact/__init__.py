@@ -9,7 +9,7 @@ from attar.stores.kernels.exact.source import source as source
 from attar.stores.kernels.exact.top import Top as Top
 from attar.stores.kernels.library import native_level, thread_count
 from attar.stores.score import scores
-from attar.stores.types import Float32, Query
+from attar.stores.types import Float32, Levels, Query
 
 
 def exact_top(
@@ -45,3 +45,20 @@ def exact_scores(
         levels = codes.layout.unpack(codes.codes[given])
         result[q, wanted >= 0] = scores(query.coords[q], query.const[q], levels, norm)
     return result
+
+
+def exact_levels(
+    codes: Source, first: int, last: int, threads: int | None = 1, impl: str = "auto"
+) -> Levels:
+    """Levels of rows first … last - 1, as `layout.unpack` gives them."""
+    if not 0 <= first <= last <= len(codes):
+        raise ValueError(f"Rows lie in 0 … {len(codes)}, got {first} to {last}.")
+    level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
+    some = codes.codes[first:last]
+    if level is None:
+        return codes.layout.unpack(some)
+    y = native.levels(codes, first, last, level, thread_count(threads))
+    factor = some.fields.get("scale", some.fields.get("factor"))
+    if factor is None:
+        return Levels(y, np.ones(len(y), np.float32))
+    return Levels(y, factor[:, 0].astype(np.float32))

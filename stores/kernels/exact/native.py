@@ -84,6 +84,20 @@ def row_scores(
     return result
 
 
+def levels(codes: Source, first: int, last: int, level: int, threads: int) -> Float32:
+    """Levels y [last - first, e] of a range of rows."""
+    y = np.empty((last - first, codes.layout.dim), np.float32)
+    loaded().attar_exact_levels(
+        ctypes.byref(_struct(codes)),
+        ctypes.c_int64(first),
+        ctypes.c_int64(last - first),
+        ctypes.c_int32(threads),
+        ctypes.c_int32(level),
+        pointer(y),
+    )
+    return y
+
+
 def _struct(codes: Source) -> ctypes.Structure:
     if codes.struct is None:
         raise ValueError(f"{type(codes.layout).__name__} has no native decoder; use impl='numpy'.")

@@ -1,0 +1,152 @@
+"""The exact or nearly exact top-k by native kernels; numpy's scan where they do not run.
+
+Each segment gets a scanner at its first search, kept as long as the segment: pointers to its mapped
+arrays, for large segments a cascade (sketch and bounds, in memory), and calibrated widths.
+"""
+
+import threading
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores.cascade.calibration import calibrated
+from attar.stores.cascade.index import Cascade
+from attar.stores.cascade.projection import gram_of
+from attar.stores.cascade.search import Widths, approximate, certified
+from attar.stores.disk.segment import Segment
+from attar.stores.kernels.exact import exact_top, source
+from attar.stores.kernels.library import native_level, thread_count
+from attar.stores.scan.exact import Found, Target, scan
+from attar.stores.scan.how import RECALL, How
+from attar.stores.snapshot import Part
+from attar.stores.types import Float32, Query
+
+CASCADE_ROWS = 20_000
+"""Smaller segments are scanned whole: that takes less than a millisecond."""
+
+SPARSE = 64
+"""A filter that leaves less than one row in so many is scanned whole as well."""
+
+SMALL_WORK = 500_000
+"""Rows times queries below which a second thread costs more than it brings."""
+
+
+class Scanner:
+    """What one segment needs to be searched."""
+
+    def __init__(self, part: Part) -> None:
+        self._part_codec = part.codec
+        everything = slice(0, part.row.rows)
+        self.source = source(part.codec.layout, part.codes(everything), part.sqnorm(everything))
+        self._lock = threading.Lock()
+        self._cascade: Cascade | None = None
+        self._widths: dict[float, Widths] = {}
+
+    def cascade(self) -> Cascade:
+        """The sketch, built once: a few microseconds per row."""
+        with self._lock:
+            if self._cascade is None:
+                gram = gram_of(self._part_codec)
+                self._cascade = Cascade.build(self.source, gram, threads=None)
+            return self._cascade
+
+    def widths(self, recall: float) -> Widths:
+        """Widths for a wanted recall, calibrated once."""
+        index = self.cascade()
+        with self._lock:
+            if recall not in self._widths:
+                self._widths[recall] = calibrated(index, recall)
+            return self._widths[recall]
+
+
+_SCANNERS: WeakKeyDictionary[Segment, Scanner] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def scanner(part: Part) -> Scanner:
+    """The scanner of a part's segment."""
+    with _LOCK:
+        found = _SCANNERS.get(part.segment)
+    if found is None:
+        found = Scanner(part)
+        with _LOCK:
+            found = _SCANNERS.setdefault(part.segment, found)
+    return found
+
+
+def find(targets: list[Target], m: int, k: int, how: How) -> list[Found]:
+    """As `scan.exact.scan`, by the fastest means that `how` allows.
+
+    An exact search returns every row that reaches a target's k-th best score, ties included.
+    """
+    if native_level(how.impl) is None:
+        return scan(targets, m, k, how.threads)
+    pieces: list[list[Found]] = [[] for _ in range(m)]
+    slow = []
+    for target in targets:
+        if not target.rows.any():
+            continue
+        held = scanner(target.part)
+        if not held.source.native:
+            slow.append(target)
+            continue
+        for q, (rows, scores) in enumerate(_search(held, target, k, how)):
+            pieces[q].append(Found(target.part.slots_of(rows), scores))
+    if slow:
+        for q, found in enumerate(scan(slow, m, k, how.threads)):
+            pieces[q].append(found)
+    return [_joined(some) for some in pieces]
+
+
+Rows = tuple[NDArray[np.int64], Float32]
+
+
+def _search(held: Scanner, target: Target, k: int, how: How) -> list[Rows]:
+    allowed = None if target.rows.all() else target.rows
+    matches = len(target.rows) if allowed is None else int(np.count_nonzero(allowed))
+    threads = how.threads
+    if threads is None:
+        threads = thread_count(None) if matches * len(target.query) > SMALL_WORK else 1
+    whole = matches < CASCADE_ROWS or matches * SPARSE < len(target.rows) or 100 * k > matches
+    if whole:
+        return _whole(held, target.query, k, allowed, threads, how.impl)
+    if how.exact:
+        found = certified(held.cascade(), target.query, k, Widths(), allowed, threads, how.impl)
+        return [(one.rows, one.scores) for one in found]
+    widths = held.widths(RECALL if how.recall is None else how.recall)
+    top = approximate(held.cascade(), target.query, k, widths, allowed, threads, how.impl)
+    return list(zip(top.rows, top.scores, strict=True))
+
+
+def _whole(
+    held: Scanner,
+    query: Query,
+    k: int,
+    allowed: NDArray[np.bool_] | None,
+    threads: int,
+    impl: str,
+) -> list[Rows]:
+    """Scan all allowed rows; where ties were cut, again for more until none is."""
+    top = exact_top(held.source, query, k, allowed, threads, impl)
+    results = list(zip(top.rows, top.scores, strict=True))
+    for q in np.flatnonzero(top.cut):
+        alone = Query(query.coords[q : q + 1], query.const[q : q + 1])
+        wanted = k
+        while True:
+            wanted *= 4
+            more = exact_top(held.source, alone, wanted, allowed, threads, impl)
+            if not more.cut[0] or more.scores[0, -1] < top.scores[q, -1]:
+                break
+        reach = more.scores[0] >= top.scores[q, -1]
+        results[q] = (more.rows[0][reach], more.scores[0][reach])
+    return results
+
+
+def _joined(pieces: list[Found]) -> Found:
+    if not pieces:
+        return Found(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    return Found(
+        np.concatenate([one.slots for one in pieces]),
+        np.concatenate([one.scores for one in pieces]),
+    )
