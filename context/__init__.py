@@ -11,6 +11,7 @@ from attar.context.middleware.compaction import BudgetError as BudgetError
 from attar.context.middleware.compactor import Compactor as Compactor
 from attar.context.middleware.compactor import Result as Result
 from attar.context.middleware.compactor import compress as compress
+from attar.context.middleware.memory import Memory as Memory
 from attar.context.middleware.originals import Originals as Originals
 from attar.context.middleware.report import Prices as Prices
 from attar.context.middleware.report import Report as Report

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from attar.context.compllm import CompLLM, Recipe, Sample, Training, cut, train
 from attar.context.compllm.compressor import group_means
-from bench.context.gemma import load_gemma
+from bench.context.gemma import load_gemma, where
 from bench.context.prose import HELD_OUT, Ids, streams, window
 from bench.registry import Result, bench
 
@@ -61,16 +61,17 @@ def held_out(texts: list[Ids], bos: int, each: int, seed: int) -> dict[str, list
 def answer_nll(llm: Any, context: Tensor, head: list[int], answer: list[int]) -> float:
     """Mean negative log-likelihood of the answer tokens after head and context embeddings."""
     embed = llm.get_input_embeddings()
-    parts = [embed(torch.tensor(head)), context, embed(torch.tensor(answer))]
+    wanted = torch.tensor(answer, device=llm.device)
+    parts = [embed(torch.tensor(head, device=llm.device)), context, embed(wanted)]
     hidden = llm.get_decoder()(inputs_embeds=torch.cat(parts)[None], use_cache=False)
     states = hidden.last_hidden_state[0, -len(answer) - 1 : -1]
     logits = llm.lm_head(states.contiguous()).float()
-    return float(torch.nn.functional.cross_entropy(logits, torch.tensor(answer)))
+    return float(torch.nn.functional.cross_entropy(logits, wanted))
 
 
 def forms(llm: Any, ids: list[int]) -> dict[str, Tensor]:
     """Return the context in every form that needs no training."""
-    tokens = llm.get_input_embeddings()(torch.tensor(ids))
+    tokens = llm.get_input_embeddings()(torch.tensor(ids, device=llm.device))
     half = len(ids) // 2
     return {
         "full context": tokens,
@@ -153,7 +154,7 @@ def compllm_copy(quick: bool) -> Result:
     got = records["pooled"][-1]["copy"]
     bar = f"at most half of {best:.2f}, the better of every second token and mean of pairs"
     setup = {
-        "model": "gemma-3-270m Q4_K_M dequantised, bfloat16, CPU, 1 thread",
+        "model": f"gemma-3-270m Q4_K_M dequantised, bfloat16, {where(llm)}",
         "recipes": {v: asdict(t) | asdict(r) for v, (r, t) in RECIPES.items()},
         "batch": BATCH, "held out": HELD_OUT, "samples per task": 2 if quick else 24, "seed": 0,
     }  # fmt: skip

@@ -14,13 +14,17 @@ FOLDER = Path.home() / ".cache" / "attar" / "gemma3-270m"
 
 
 def load_gemma(threads: int = 1) -> tuple[Any, Any]:
-    """Return (model in bfloat16, tokenizer); the first call converts, which takes a minute."""
+    """Return (model in bfloat16, tokenizer), on the GPU if there is one.
+
+    The first call converts, which takes a minute.
+    """
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     torch.set_num_threads(threads)
     if not (FOLDER / "model.safetensors").exists():
         _convert()
-    model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.bfloat16).eval()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = AutoModelForCausalLM.from_pretrained(FOLDER, dtype=torch.bfloat16).eval().to(device)
     return model, AutoTokenizer.from_pretrained(FOLDER)
 
 
@@ -38,3 +42,10 @@ def _convert() -> None:
         del model.config.quantization_config
     model.save_pretrained(FOLDER)
     tokenizer.save_pretrained(FOLDER)
+
+
+def where(llm: Any) -> str:
+    """Say in words where a model is."""
+    if llm.device.type == "cuda":
+        return torch.cuda.get_device_name(llm.device)
+    return f"CPU, {torch.get_num_threads()} thread(s)"

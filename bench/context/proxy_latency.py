@@ -9,11 +9,13 @@ import asyncio
 import http.client
 import json
 import multiprocessing
+import os
 import statistics
 import time
 from typing import Any
 
 import httpx
+import psutil
 
 from attar.context.proxy import ProxySettings, create_app
 from bench.registry import Result, bench
@@ -47,6 +49,11 @@ def _started(upstream: str, enabled: bool) -> tuple[Any, int]:
         except OSError:
             time.sleep(0.1)
     raise TimeoutError("The proxy did not start within a minute.")
+
+
+def _cpu(process: Any) -> float:
+    times = psutil.Process(process.pid).cpu_times()
+    return float(times.user + times.system)
 
 
 def _ask(connection: http.client.HTTPConnection, body: bytes) -> float:
@@ -85,19 +92,26 @@ def proxy_latency(quick: bool) -> Result:
     ports = {"direct": upstream.port, "disabled": started[False][1], "enabled": started[True][1]}
     connections = {n: http.client.HTTPConnection("127.0.0.1", p) for n, p in ports.items()}
     seconds: dict[str, list[float]] = {name: [] for name in ports}
+    before = {e: _cpu(process) for e, (process, _) in started.items()}
     for turn in range(rounds + 20):
         for name, connection in connections.items():
             took = _ask(connection, body)
             if turn >= 20:
                 seconds[name].append(took)
+    each = {e: (_cpu(p) - before[e]) / (rounds + 20) * 1e3 for e, (p, _) in started.items()}
+    cpu = {"direct": 0.0, "disabled": each[False], "enabled": each[True]}
     whole = asyncio.run(_streams(ports["enabled"]))
     for process, _ in started.values():
         process.terminate()
     upstream.close()
-    rows = [{"arm": name} | _summary(s, seconds["direct"]) for name, s in seconds.items()]
+    rows = [
+        {"arm": name} | _summary(s, seconds["direct"]) | {"proxy CPU ms per request": cpu[name]}
+        for name, s in seconds.items()
+    ]
     added = {r["arm"]: r["added p50 ms"] for r in rows}
     setup = {"rounds": rounds, "body bytes": len(body), "messages": len(chat(1, 12)),
-             "streams": STREAMS, "events each": EVENTS}  # fmt: skip
+             "streams": STREAMS, "events each": EVENTS,
+             "load average": os.getloadavg()[0], "cores": os.cpu_count()}  # fmt: skip
     bars = {
         "added latency without compression": {
             "bar": "under 5 ms at p50",

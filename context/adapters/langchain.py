@@ -88,7 +88,8 @@ class ContextMiddleware(AgentMiddleware[Any, Any, Any]):
         super().__init__()
         if tool_tokens is not None and tool_tokens < 1:
             raise ValueError(f"tool_tokens is None or tokens >= 1, got {tool_tokens}.")
-        self.compactor = Compactor(budget, **options)
+        # Agents resume in other processes: what they sent there is replayed.
+        self.compactor = Compactor(budget, **{"replay": True} | options)
         self.tool_tokens = tool_tokens
         self.originals = originals or Originals()
         self.over_budget = 0

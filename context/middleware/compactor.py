@@ -1,19 +1,19 @@
-"""The middleware: `compress(messages, budget=…)`, pure; `Compactor`, the same with a memory.
+"""The middleware: `compress(messages, budget=…)` and `Compactor`, the same with its own memory.
 
-A conversation grows by appending. The state after a request (which texts are shortened, and to
-what) is defined by *replay*: go through the requests that this conversation has made, that is the
-prefixes that end before an assistant message; below the budget keep the state, above it compact
-once. So the result depends on the messages alone: a restarted process, or another machine, sends
-the same bytes, and provider prompt caches keep working. A `Compactor` remembers states by a hash
-of the prefix and only replays what is new.
+A conversation grows by appending. Its *state* after a request says which texts are shortened, and
+to what. The next request starts from the state of the longest earlier request that it extends:
+below the budget the state stays, above it there is one compaction. States are remembered by a hash
+of the messages, in this process.
+
+What was sent by another process is not remembered. Then a conversation is taken as it comes, and
+compacted once if it is too long. With `replay=True` its history is gone through instead, request by
+request (the prefixes that end before an assistant message): the result depends on the messages
+alone, so that a restarted server, or another one, sends the same bytes.
 """
 
 import logging
-import threading
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from hashlib import blake2b
 from typing import Any
 
 from attar.context.counting import Counter, counter
@@ -24,12 +24,12 @@ from attar.context.middleware.compaction import (
     compact,
     query_of,
 )
+from attar.context.middleware.memory import Memory, State, prefix_keys
 from attar.context.middleware.originals import original_id
 from attar.context.middleware.report import Change, Prices, Report
 from attar.context.middleware.request import Request
 from attar.context.middleware.view import (
     Kind,
-    Message,
     MessageError,
     Path,
     Replacements,
@@ -38,7 +38,7 @@ from attar.context.middleware.view import (
 from attar.context.text.select import Select
 
 _LOG = logging.getLogger("attar.context")
-_STATES = 4096
+_SHARED = Memory()
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,11 @@ class Result:
     originals: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True)
-class State:
-    """What a conversation looks like after a request.
-
-    replacements: the texts that differ from the original. entered: those of them that were
-    shortened when they first appeared. sent: messages in the request. broke: whether it changed
-    what an earlier one had sent.
-    """
-
-    replacements: Replacements = field(default_factory=dict)
-    entered: Replacements = field(default_factory=dict)
-    compactions: int = 0
-    sent: int = 0
-    broke: bool = False
-
-
 class Compactor:
     """Keeps conversations within a budget. See `compress` for the parameters.
 
+    replay: go through the history of conversations that are not remembered (see the module).
+    memory: where states are kept; one of its own by default.
     One object serves many conversations and threads. `failures` counts the requests that were let
     through as they came because of an error of its own.
     """
@@ -88,6 +74,8 @@ class Compactor:
         enabled: bool = True,
         shadow: bool = False,
         label: bool = False,
+        replay: bool = False,
+        memory: Memory | None = None,
     ) -> None:
         self.rules = Rules(
             budget, compressor or Select(), recent, tool_results,
@@ -98,8 +86,8 @@ class Compactor:
         self.enabled = enabled
         self.shadow = shadow
         self.failures = 0
-        self._states: OrderedDict[bytes, State] = OrderedDict()
-        self._lock = threading.Lock()
+        self.replay = replay
+        self.memory = memory if memory is not None else Memory()
 
     def compress(
         self,
@@ -143,44 +131,52 @@ class Compactor:
         self, messages: Sequence[Any], tools: Sequence[Any] | None, system: Any, scope: str
     ) -> Result:
         request = Request.of(messages, tools, system, self.count, self.rules.image_tokens)
-        before, state = self._replay(request, scope)
+        before, state = self._advance(request, scope)
         report = self._report(request, before, state)
         if self.shadow:
             return Result(list(messages), replace(report, shadow=True))
         originals = {original_id(request.text(p)): request.text(p) for p in state.replacements}
         return Result(replaced(messages, state.replacements), report, originals)
 
-    def _replay(self, request: Request, scope: str) -> tuple[State, State]:
+    def _advance(self, request: Request, scope: str) -> tuple[State, State]:
         """Return the states after the previous request of this conversation and after this one."""
         points = request.points()
-        keys = self._keys(request.messages, points, scope)
-        start, state = self._remembered(keys[:-1])
-        before = state
-        for n, key in zip(points[start:], keys[start:], strict=True):
-            before = state
+        keys = prefix_keys(
+            request.messages, self.rules.fingerprint() + self.count.name.encode(), scope
+        )
+        known, state = self.memory.longest(keys[:-1])
+        if not known and not self.replay:
+            # Somebody has sent this conversation up to its last answer, as far as one can know.
+            state = State(sent=points[-2] if len(points) > 1 else 0, unseen=True)
+        todo = [n for n in points if n > known] if self.replay else points[-1:]
+        before, broke = state, False
+        for n in todo:
             last = n == points[-1]
+            before = state if last or not known else before
             try:
                 state = self._step(request.prefix(n), state)
             except BudgetError:
                 if last:
                     raise
                 state = replace(state, sent=n, broke=False)
-            self._remember(key, state)
-        return before, state
+            broke = state.broke or (broke and bool(known))
+            self.memory.put(keys[n], state)
+        return before, replace(state, broke=broke)
 
     def _step(self, request: Request, state: State) -> State:
         """Advance by one request: shorten new tool results on entry, compact if above budget."""
         new, sent = self._entered(request, state), len(request.messages)
         replacements, entered = state.replacements | new, state.entered | new
-        if request.total(replacements) <= self.rules.budget:
-            return State(replacements, entered, state.compactions, sent)
-        compacted = compact(request.messages, self.rules, self.count, request.total, entered)
+        compactions = state.compactions
+        if request.total(replacements) > self.rules.budget:
+            replacements = compact(request.messages, self.rules, self.count, request.total, entered)
+            compactions += 1
         broke = any(
-            compacted.get(path) != replacements.get(path)
-            for path in compacted.keys() | replacements.keys()
+            replacements.get(path) != state.replacements.get(path)
+            for path in replacements.keys() | state.replacements.keys()
             if int(path[0]) < state.sent
         )
-        return State(compacted, entered, state.compactions + 1, sent, broke)
+        return State(replacements, entered, compactions, sent, broke)
 
     def _entered(self, request: Request, state: State) -> Replacements:
         limit = self.rules.tool_results
@@ -188,7 +184,7 @@ class Compactor:
             return {}
         query = query_of(request.messages)
         found: Replacements = {}
-        for piece in request.pieces(start=state.sent):
+        for piece in request.pieces(start=0 if state.unseen else state.sent):
             tool = piece.kind in (Kind.TOOL, Kind.JSON, Kind.ERROR)
             if tool and self.rules.touchable(piece.kind) and self.count.text(piece.text) > limit:
                 text = self.rules.compressor(piece.text, limit, query, self.count)
@@ -227,34 +223,6 @@ class Compactor:
             ),
         )
 
-    def _keys(self, messages: tuple[Message, ...], points: list[int], scope: str) -> list[bytes]:
-        digest = blake2b(self.rules.fingerprint() + scope.encode(), digest_size=16)
-        keys, done = [], 0
-        for n in points:
-            for message in messages[done:n]:
-                for p in message.pieces:
-                    head = f"{message.role} {p.kind.value} {p.path} {len(p.text)} "
-                    digest.update((head + p.text).encode("utf-8", "surrogatepass"))
-                digest.update(f"{message.role}\n".encode())
-            done = n
-            keys.append(digest.copy().digest())
-        return keys
-
-    def _remembered(self, keys: list[bytes]) -> tuple[int, State]:
-        with self._lock:
-            for i in range(len(keys) - 1, -1, -1):
-                found = self._states.get(keys[i])
-                if found is not None:
-                    self._states.move_to_end(keys[i])
-                    return i + 1, found
-        return 0, State()
-
-    def _remember(self, key: bytes, state: State) -> None:
-        with self._lock:
-            self._states[key] = state
-            while len(self._states) > _STATES:
-                self._states.popitem(last=False)
-
 
 def _first_difference(before: State, state: State) -> int:
     """Return how many leading messages are the same in both requests."""
@@ -277,13 +245,16 @@ def compress(
     budget: tokens of the whole request: messages, template, `tools` (schemas) and `system`.
     options: `count` (a callable, a Hugging Face tokenizer, a tiktoken encoding; default: a safe
         estimate), `compressor`, `recent`, `tool_results`, `compress_json`, `compress_errors`,
-        `image_tokens`, `prices`, `enabled`, `shadow`, `label`; see `Rules` and `Compactor`.
+        `image_tokens`, `prices`, `enabled`, `shadow`, `label`, `replay`, `memory`; see `Rules` and
+        `Compactor`.
 
     Below the budget nothing that was sent before changes. Crossing it triggers one compaction down
     to half of it, `report.cache_breaks == 1`; until the next one, what was sent stays as it is,
     byte for byte. System text, tool schemas, calls, ids, order, pairing and the newest user turn
     are never touched, nor are tool results that are JSON or errors, unless asked.
-    The result depends on the messages alone (replay): no state is kept between calls.
+    What this process has sent before is remembered, up to a few thousand requests, by a hash of
+    the messages; pass `memory=Memory()` to keep conversations of different users apart, or use a
+    `Compactor` and its `scope`. `shadow=True` only reports. `enabled=False` does nothing.
 
     Raises
     ------
@@ -292,4 +263,5 @@ def compress(
     MessageError
         If the messages are malformed.
     """
-    return Compactor(budget, **options).compress(messages, tools=tools, system=system)
+    made = Compactor(budget, **{"memory": _SHARED} | options)
+    return made.compress(messages, tools=tools, system=system)

@@ -47,7 +47,7 @@ class Report:
     cache_reads, cache_writes: tokens of the longest prefix shared with the previous request of this
         conversation, and the rest; a provider with a prefix cache bills them so at best.
     original_reads, original_writes: the same for the request as it came.
-    cache_breaks: 1 if this request's compaction changed what had been sent before, else 0.
+    cache_breaks: 1 if this request changed what had been sent before (a compaction), else 0.
     compactions: how many compactions this conversation has had so far.
     changes: the texts that differ from the original now.
     money, original_money: what the two cost, if prices were given.

@@ -18,8 +18,9 @@ class ProxySettings:
     budget … label: see `attar.context.compress`. enabled=False passes everything through, byte for
     byte; shadow=True passes everything through and reports what would have been done.
     originals: a SQLite file for the originals (mode 0600), None for memory; ttl: seconds they are
-    kept. connect, stall: seconds until a connection attempt, or silence of the upstream, is given
-    up. max_body: bytes up to which a request is read for compression; larger ones pass through.
+    kept. Histories are replayed (`Compactor`), so that a restart changes nothing.
+    connect, stall: seconds until a connection attempt, or silence of the upstream, is given up.
+    max_body: bytes up to which a request is read for compression; larger ones pass through.
     """
 
     upstream: str
@@ -58,4 +59,5 @@ class ProxySettings:
             tool_results=self.tool_results, compress_json=self.compress_json,
             compress_errors=self.compress_errors, image_tokens=self.image_tokens,
             prices=self.prices, enabled=self.enabled, shadow=self.shadow, label=self.label,
+            replay=True,
         )  # fmt: skip

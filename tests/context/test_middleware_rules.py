@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from attar.context import (
     BudgetError,
     Compactor,
+    Memory,
     MessageError,
     Prices,
     Truncate,
@@ -194,13 +195,50 @@ def test_what_was_shortened_on_entry_never_grows_back():
 
 
 @formats
-def test_a_memory_changes_nothing_but_time(name):
+def test_replay_gives_what_memory_gives(name):
     compactions = 0
     for request, kept in grow(name, turns=10):
-        fresh = compress(request, BUDGET, tools=TOOLS)
+        fresh = Compactor(BUDGET, replay=True).compress(request, tools=TOOLS)
         assert kept.messages == fresh.messages and kept.report == fresh.report
         compactions = fresh.report.compactions
     assert compactions
+
+
+@formats
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_the_plain_function_remembers_what_it_sent(name, every):
+    """Whatever requests a caller makes, a prefix changes exactly when a break is reported."""
+    last, breaks = [], 0
+    for request in list(requests_of(FORMATS[name](40 + every, 14)))[::every]:
+        result = compress(request, BUDGET)
+        now = [json.dumps(m) for m in result.messages]
+        assert (now[: len(last)] == last) == (not result.report.cache_breaks)
+        breaks += result.report.cache_breaks
+        last = now
+    assert breaks
+
+
+@formats
+def test_a_long_conversation_seen_for_the_first_time_is_compacted_once(name):
+    messages = list(requests_of(FORMATS[name](77, 16)))[-1]
+    result = compress(messages, BUDGET)
+    assert result.report.original_tokens > BUDGET
+    assert result.report.tokens <= BUDGET // 2
+    assert (result.report.cache_breaks, result.report.compactions) == (1, 1)
+    again = compress(messages, BUDGET)
+    assert again.messages == result.messages and again.report == result.report
+
+
+def test_a_memory_is_bounded_and_forgets():
+    memory = Memory(size=3)
+    messages = chat(3, 6)
+    for n in range(2, 10):
+        compress(messages[:n], BUDGET, memory=memory)
+    assert len(memory) == 3
+    memory.forget()
+    assert len(memory) == 0
+    with pytest.raises(ValueError, match="at least one"):
+        Memory(0)
 
 
 def test_moving_cache_marks_does_not_move_compactions():
@@ -347,15 +385,15 @@ def test_reads_writes_and_money_add_up():
 
 def test_scopes_do_not_share_memory():
     compactor = Compactor(BUDGET)
-    request = chat(3, 16)
-    compactor.compress(request, scope="a")
-    states = len(compactor._states)
-    compactor.compress(request, scope="b")
-    assert len(compactor._states) == 2 * states
+    for request in requests_of(chat(3, 16)):
+        grown = compactor.compress(request, scope="a")
+    other = compactor.compress(request, scope="b")
+    assert grown.report.compactions > 1 == other.report.compactions
+    assert compactor.compress(request, scope="a").report == grown.report
 
 
 def test_labels_name_the_original():
-    result = compress(chat(3, 12), 4000, label=True)
+    result = compress(chat(3, 12), 8000, label=True)
     labelled = [c for c in result.report.changes if c.original in json.dumps(result.messages)]
     assert labelled and result.report.tokens <= 4000
 

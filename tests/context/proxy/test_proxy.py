@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from attar.context import Originals, compress
+from attar.context import Compactor, Originals
 from attar.context.proxy import ProxySettings, create_app, serve
 from tests.context.conversations import FORMATS, requests_of
 from tests.context.proxy.upstream import ScriptedUpstream, Server, event_of
@@ -97,12 +97,13 @@ def test_an_encoded_response_is_not_decoded(proxied):
 def test_a_conversation_is_compressed_as_by_the_library(upstream, proxied, name):
     path, field = PATHS[name]
     upstream.requests.clear()
+    library = Compactor(BUDGET, replay=True)
     breaks = 0
     for messages in list(requests_of(FORMATS[name](3, 12)))[::2]:
         body = json.dumps({"model": "m", field: messages, "temperature": 1.0}, indent=1)
         status, headers, _ = ask(proxied, "POST", path, body, KEY)
         sent = upstream.requests[-1][1]
-        expected = compress(messages, BUDGET)
+        expected = library.compress(messages)
         assert status == 200 and json.loads(sent)[field] == expected.messages
         report = reports(headers)
         assert report["x-attar-tokens"] == str(expected.report.tokens)
@@ -193,7 +194,7 @@ def test_originals_are_served_to_their_key_and_purged(upstream, tmp_path):
     server = start(upstream, originals=file, label=True)
     messages = FORMATS["chat"](3, 12)
     ask(server, "POST", "/v1/chat/completions", json.dumps({"messages": messages}), KEY)
-    changes = compress(messages, BUDGET, label=True).report.changes
+    changes = Compactor(BUDGET, label=True, replay=True).compress(messages).report.changes
     place = f"/attar/originals/{changes[0].original}"
     status, _, text = ask(server, "GET", place, headers=KEY)
     assert status == 200 and text.decode() == messages[changes[0].path[0]]["content"]

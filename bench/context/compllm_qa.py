@@ -1,0 +1,153 @@
+"""Gold answers of SQuAD given three paragraphs, compressed or truncated to as many positions.
+
+One paragraph answers, two are drawn from the others, its place is uniform. Negative log-likelihood
+of the gold answer (nats per answer) by Gemma 3 270M (base): CompLLM (the pooled adapter of
+`context/compllm_copy`, at the step that its checkpoint has) against head and tail truncation at
+equal positions; the interval is a bootstrap over paragraphs, whose questions belong together.
+"""
+
+import copy
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from attar.context.compllm import CompLLM, segment_text
+from attar.context.compllm.compressor import group_means
+from bench.context.compllm_copy import CHECKPOINTS, RECIPES
+from bench.context.gemma import load_gemma, where
+from bench.machine import DATA
+from bench.registry import Result, bench
+
+PARAGRAPHS, EACH, SEED = 110, 5, 0
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
+
+
+def contexts(
+    paragraphs: int, each: int, seed: int
+) -> list[tuple[list[str], list[tuple[str, str]]]]:
+    """Return (three paragraphs, questions with answers) per gold paragraph."""
+    corpus = _read(DATA / "ir" / "squad" / "corpus.jsonl.gz")
+    texts = {d["_id"]: d["text"] for d in corpus}
+    asked: dict[str, list[tuple[str, str]]] = {}
+    for q in _read(DATA / "qa" / "squad_v2_half_dev.jsonl.gz"):
+        if q["answers"] and not q["is_impossible"]:
+            asked.setdefault(q["doc"], []).append((q["question"], q["answers"][0]))
+    rng = np.random.default_rng(seed)
+    gold = sorted(d for d, questions in asked.items() if len(questions) >= each)
+    names = sorted(texts)
+    out = []
+    for doc in rng.permutation(gold)[:paragraphs]:
+        others = [n for n in rng.choice(names, 4, replace=False) if n != doc][:2]
+        others.insert(int(rng.integers(3)), str(doc))
+        out.append(([texts[n] for n in others], asked[str(doc)][:each]))
+    return out
+
+
+@torch.no_grad()
+def answers_nll(
+    llm: Any, tokenizer: Any, context: Tensor, questions: Sequence[tuple[str, str]]
+) -> list[float]:
+    """Return the NLL of each gold answer; the context is read once."""
+    embed = llm.get_input_embeddings()
+    bos = embed(torch.tensor([tokenizer.bos_token_id], device=llm.device))
+    start = llm.get_decoder()(inputs_embeds=torch.cat([bos, context])[None], use_cache=True)
+    out = []
+    for question, answer in questions:
+        tail = tokenizer(f"\n\nQuestion: {question}\nAnswer:", add_special_tokens=False)
+        gold = tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]
+        ids = torch.tensor([tail["input_ids"] + gold], device=llm.device)
+        states = llm.get_decoder()(
+            input_ids=ids, past_key_values=copy.deepcopy(start.past_key_values), use_cache=True
+        ).last_hidden_state[0, -len(gold) - 1 : -1]
+        logits = llm.lm_head(states.contiguous()).float()
+        target = torch.tensor(gold, device=llm.device)
+        out.append(float(torch.nn.functional.cross_entropy(logits, target, reduction="sum")))
+    return out
+
+
+def arms(compressor: CompLLM, tokenizer: Any, paragraphs: list[str]) -> dict[str, Tensor]:
+    """Return the context in every form; all but the full one have the same positions."""
+    segments = segment_text(paragraphs, tokenizer, compressor.recipe.segment)
+    short = compressor.compress_segments(segments)
+    ids = torch.tensor([i for s in segments for i in s], device=short.device)
+    tokens = compressor.llm.get_input_embeddings()(ids)
+    means = torch.cat([group_means(t.float(), 2) for t in tokens.split([len(s) for s in segments])])
+    n = len(short)
+    return {
+        "full": tokens, "none": tokens[:0], "head": tokens[:n], "tail": tokens[-n:],
+        "mean of pairs": means.to(tokens.dtype), "CompLLM": short,
+    }  # fmt: skip
+
+
+def interval(groups: list[list[float]], seed: int, draws: int = 2000) -> tuple[float, float]:
+    """Return the 95 % interval of the mean, by a bootstrap over groups."""
+    sums = np.array([sum(g) for g in groups])
+    sizes = np.array([len(g) for g in groups])
+    picks = np.random.default_rng(seed).integers(len(groups), size=(draws, len(groups)))
+    means = sums[picks].sum(1) / sizes[picks].sum(1)
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def adapter(compressor: CompLLM) -> int:
+    """Load the newest pooled weights into the compressor; return their step, 0 without any."""
+    file = CHECKPOINTS / "compllm-pooled" / "checkpoint.safetensors"
+    if not file.exists():
+        return 0
+    with safe_open(str(file), "pt") as stored:
+        names = [n for n in stored.keys() if n.startswith("value/")]  # noqa: SIM118
+        values = {n.removeprefix("value/"): stored.get_tensor(n) for n in names}
+        step = int((stored.metadata() or {})["step"])
+    compressor.restore(values)
+    return step
+
+
+@bench("context/compllm_qa", gate="tests/context/compllm")
+def compllm_qa(quick: bool) -> Result:
+    llm, tokenizer = load_gemma()
+    compressor = CompLLM(llm, tokenizer, RECIPES["pooled"][0])
+    step = adapter(compressor)
+    nll: dict[str, list[list[float]]] = {}
+    positions: dict[str, list[int]] = {}
+    for paragraphs, questions in contexts(2 if quick else PARAGRAPHS, EACH, SEED):
+        for name, context in arms(compressor, tokenizer, paragraphs).items():
+            nll.setdefault(name, []).append(answers_nll(llm, tokenizer, context, questions))
+            positions.setdefault(name, []).append(len(context))
+    mean = {name: float(np.mean([x for g in groups for x in g])) for name, groups in nll.items()}
+    best = min(("head", "tail"), key=lambda name: mean[name])
+    rows = []
+    for name, groups in nll.items():
+        gain = [[b - a for a, b in zip(x, y, strict=True)]
+                for x, y in zip(groups, nll[best], strict=True)]  # fmt: skip
+        low, high = interval(gain, SEED)
+        rows.append({
+            "context as": name, "positions": float(np.mean(positions[name])),
+            "NLL per answer": mean[name], f"gain over {best}": mean[best] - mean[name],
+            "low": low, "high": high,
+        })  # fmt: skip
+    got = next(r for r in rows if r["context as"] == "CompLLM")
+    count = sum(len(g) for g in nll["full"])
+    setup = {
+        "model": f"gemma-3-270m, bfloat16, {where(llm)}", "adapter": f"pooled, step {step}",
+        "questions": count, "paragraphs": len(nll["full"]), "seed": SEED,
+    }  # fmt: skip
+    trained = llm.device.type == "cuda"
+    bars = {
+        "gold answers": {
+            "bar": f"gain over {best} truncation above 0, interval included, after GPU training",
+            "measured": f"{mean[best] - mean['CompLLM']:.3f} [{got['low']:.3f}, {got['high']:.3f}]"
+            + ("" if trained else " with the CPU recipe (no GPU)"),
+            "met": bool(got["low"] > 0) if trained and count >= 500 else None,
+        }
+    }
+    return Result(rows, setup, bars)
