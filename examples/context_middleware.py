@@ -27,29 +27,29 @@ def turn(n: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Print one line per request."""
+    """Print a line per compaction and for every eighth request."""
     compactor = Compactor(8000, prices=Prices(input=3.0, cache_read=0.3, cache_write=3.75))
     messages: list[dict[str, object]] = [{"role": "system", "content": "You watch pumps."}]
     money = original_money = 0.0
-    for n in range(16):
+    for n in range(40):
         new = turn(n)
         messages += new[:1]
         result = compactor.compress(messages, tools=TOOLS)
         report = result.report
         money += report.money or 0.0
         original_money += report.original_money or 0.0
-        print(
-            f"turn {n:2d}: {report.original_tokens:6d} tokens -> {report.tokens:5d}, "
-            f"{report.cache_reads:5d} read from the provider's cache, breaks {report.cache_breaks}"
-        )
+        if report.cache_breaks or n % 8 == 0:
+            print(
+                f"turn {n:2d}: {report.original_tokens:5d} tokens -> {report.tokens:4d}, "
+                f"{report.cache_reads:4d} from the provider's cache, breaks {report.cache_breaks}"
+            )
         messages += new[1:]
     print(f"predicted money: {money:.3f} instead of {original_money:.3f}")
     old = str(result.messages[3]["content"])
     print(f"the first log as it is sent now: {old[:70]}")
     change = report.changes[0]
-    print(
-        f"its original is kept as {change.original}: {len(result.originals[change.original])} characters"
-    )
+    size = len(result.originals[change.original])
+    print(f"its original is kept as {change.original}: {size} characters")
 
 
 if __name__ == "__main__":
