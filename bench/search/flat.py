@@ -122,7 +122,7 @@ def flat(quick: bool) -> Result:
         "clock": f"CPU ms per query, one thread, {rounds} interleaved rounds, level {best_level()}",
         "widths": f"first rung at recall {WANTED} (waterfill: turbovec's, and .99 of its own "
         "codes), same rule for k_factor",
-        "waterfill": "336 B of codes and 60 B of sketch and bounds: 400 B have no room for @8x (384)",
+        "waterfill": "336 B of codes and 60 B of sketch: 400 B have no room for @8x (384)",
         "read GB/s": round(read, 1),
         "scan GB/s": round(scan, 1),
     }

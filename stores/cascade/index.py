@@ -17,6 +17,7 @@ from attar.stores.cascade.projection import (
 )
 from attar.stores.kernels.exact import Source, exact_levels
 from attar.stores.kernels.sketch import Errors, SketchCodes, empty_codes, sketch_encode
+from attar.stores.kernels.sketch.codes import ROWS16
 from attar.stores.types import Float32, Levels
 
 SAMPLE = 16_384
@@ -123,4 +124,6 @@ def _steps(squared: Float32) -> Errors:
     steps = np.ceil(bounds / unit[:, None])
     # A quotient that was rounded below its integer would make the last step too short.
     steps += steps * unit[:, None] < bounds
-    return Errors(np.minimum(steps, STEPS).astype(np.uint8), unit * ROUNDING)
+    whole = np.zeros((4, -(-steps.shape[1] // ROWS16) * ROWS16), np.uint8)
+    whole[:, : steps.shape[1]] = np.minimum(steps, STEPS)
+    return Errors(whole, unit * ROUNDING)

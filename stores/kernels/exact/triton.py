@@ -1,5 +1,5 @@
 # Triton compiles these functions from their source; its language has no Python types.
-# mypy: allow-untyped-defs, allow-untyped-decorators, allow-untyped-calls
+# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators, allow-untyped-calls
 # mypy: disable-error-code="import-untyped,import-not-found"
 # ruff: noqa: ANN001, ANN202
 """Exact top-k on a GPU: Triton proposes, the canonical order decides.

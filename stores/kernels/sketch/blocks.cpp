@@ -38,6 +38,21 @@ void portable_filter(const int32_t* scores, int64_t blocks, int32_t floor, uint1
   }
 }
 
+void portable_bound(const int32_t* scores, const uint8_t* errors, const uint8_t* rests,
+                    int64_t blocks, const Reach& reach, uint16_t* masks) {
+  for (int64_t b = 0; b < blocks; ++b) {
+    uint32_t bits = 0;
+    for (int v = 0; v < ROWS16; ++v) {
+      const int64_t at = b * ROWS16 + v;
+      const float unknown = reach.head_error * static_cast<float>(errors[at]) +
+                            reach.head_rest * static_cast<float>(rests[at]);
+      const float known = reach.head_scale * static_cast<float>(scores[at]);
+      bits |= uint32_t{known + unknown >= reach.head_floor} << v;
+    }
+    masks[b] = static_cast<uint16_t>(bits);
+  }
+}
+
 void portable_narrow(const Blocks& b, int64_t first, int64_t last, const int8_t* queries,
                      Collector* collectors) {
   std::vector<int8_t> plain(TOGETHER * 8 * static_cast<size_t>(b.groups));
@@ -134,6 +149,26 @@ ATTAR_AVX2 void avx2_filter(const int32_t* scores, int64_t blocks, int32_t floor
     const auto* at = reinterpret_cast<const __m256i*>(scores);
     const uint32_t low = reaching(_mm256_loadu_si256(at), floor);
     masks[b] = static_cast<uint16_t>(low | reaching(_mm256_loadu_si256(at + 1), floor) << 8);
+  }
+}
+
+ATTAR_AVX2 inline __m256 bytes8(const uint8_t* at) {
+  const __m128i x = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at));
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(x));
+}
+
+ATTAR_AVX2 void avx2_bound(const int32_t* scores, const uint8_t* errors, const uint8_t* rests,
+                           int64_t blocks, const Reach& reach, uint16_t* masks) {
+  const __m256 scale = _mm256_set1_ps(reach.head_scale), floor = _mm256_set1_ps(reach.head_floor);
+  const __m256 error = _mm256_set1_ps(reach.head_error), rest = _mm256_set1_ps(reach.head_rest);
+  for (int64_t b = 0; b < 2 * blocks; ++b) {
+    const __m256 unknown = _mm256_add_ps(_mm256_mul_ps(error, bytes8(errors + 8 * b)),
+                                         _mm256_mul_ps(rest, bytes8(rests + 8 * b)));
+    const auto* at = reinterpret_cast<const __m256i*>(scores) + b;
+    const __m256 known = _mm256_mul_ps(scale, _mm256_cvtepi32_ps(_mm256_loadu_si256(at)));
+    const __m256 reached = _mm256_cmp_ps(_mm256_add_ps(known, unknown), floor, _CMP_GE_OQ);
+    const int bits = _mm256_movemask_ps(reached);
+    masks[b / 2] = static_cast<uint16_t>(b % 2 ? masks[b / 2] | bits << 8 : bits);
   }
 }
 
@@ -264,6 +299,24 @@ ATTAR_AVX512 void avx512_filter(const int32_t* scores, int64_t blocks, int32_t f
   }
 }
 
+ATTAR_AVX512 inline __m512 bytes16(const uint8_t* at) {
+  const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+  return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(x));
+}
+
+ATTAR_AVX512 void avx512_bound(const int32_t* scores, const uint8_t* errors, const uint8_t* rests,
+                               int64_t blocks, const Reach& reach, uint16_t* masks) {
+  const __m512 scale = _mm512_set1_ps(reach.head_scale), floor = _mm512_set1_ps(reach.head_floor);
+  const __m512 error = _mm512_set1_ps(reach.head_error), rest = _mm512_set1_ps(reach.head_rest);
+  for (int64_t b = 0; b < blocks; ++b) {
+    const __m512 unknown = _mm512_add_ps(_mm512_mul_ps(error, bytes16(errors + ROWS16 * b)),
+                                         _mm512_mul_ps(rest, bytes16(rests + ROWS16 * b)));
+    const __m512i score = _mm512_loadu_si512(scores + ROWS16 * b);
+    const __m512 known = _mm512_mul_ps(scale, _mm512_cvtepi32_ps(score));
+    masks[b] = _mm512_cmp_ps_mask(_mm512_add_ps(known, unknown), floor, _CMP_GE_OQ);
+  }
+}
+
 // COUNT blocks times eight queries: 8 * COUNT accumulators.
 template <int COUNT>
 ATTAR_AVX512 inline void avx512_narrow_blocks(const Blocks& b, int64_t index,
@@ -335,10 +388,10 @@ ATTAR_AVX512 int32_t avx512_body(const uint8_t* row, int64_t bytes, const uint8_
 }  // namespace
 
 const SketchKernels& sketch_kernels(int32_t level) {
-  static const SketchKernels portable = {portable_wide, portable_filter, portable_narrow, portable_body};
+  static const SketchKernels portable = {portable_wide, portable_filter, portable_bound, portable_narrow, portable_body};
 #ifdef ATTAR_X86
-  static const SketchKernels avx2 = {avx2_wide, avx2_filter, avx2_narrow, avx2_body};
-  static const SketchKernels avx512 = {avx512_wide, avx512_filter, avx512_narrow, avx512_body};
+  static const SketchKernels avx2 = {avx2_wide, avx2_filter, avx2_bound, avx2_narrow, avx2_body};
+  static const SketchKernels avx512 = {avx512_wide, avx512_filter, avx512_bound, avx512_narrow, avx512_body};
   if (level == AVX512) return avx512;
   if (level == AVX2) return avx2;
 #else

@@ -90,9 +90,23 @@ using Body = int32_t (*)(const uint8_t* row, int64_t bytes, const uint8_t* lut, 
 // filter: bit v of masks[b] says that scores[16 b + v] reaches the floor.
 using Filter = void (*)(const int32_t* scores, int64_t blocks, int32_t floor, uint16_t* masks);
 
+// What excludes a row from the results of one query: the score that the sketch gives plus the
+// Cauchy-Schwarz bound of what the sketch does not know.
+struct Reach {
+  float head_scale, head_floor, head_error, head_rest;
+  float body_scale, body_floor, body_error, body_rest;
+};
+
+// bound: bit v of masks[b] says that head_scale * score + (head_error * errors[v] + head_rest *
+// rests[v]) of row 16 b + v reaches head_floor, each operation rounded. errors and rests have 16
+// bytes for every block.
+using Bound = void (*)(const int32_t* scores, const uint8_t* errors, const uint8_t* rests,
+                       int64_t blocks, const Reach& reach, uint16_t* masks);
+
 struct SketchKernels {
   Wide wide;
   Filter filter;
+  Bound bound;
   Narrow narrow;
   Body body;
 };

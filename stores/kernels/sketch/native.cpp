@@ -209,19 +209,8 @@ ATTAR_API void attar_sketch_select(const uint8_t* body, int64_t bytes, const uin
   });
 }
 
-namespace attar {
-
-// What excludes a row from the results of one query: the score that the sketch gives plus the
-// Cauchy-Schwarz bound of what the sketch does not know.
-struct Reach {
-  float head_scale, head_floor, head_error, head_rest;
-  float body_scale, body_floor, body_error, body_rest;
-};
-
-}  // namespace attar
-
-// Rows that no bound excludes, for one query, in ascending order. errors uint8 [4, rows]: head
-// error, head rest, body error, body rest, in steps that `reach` has multiplied in. Returns their
+// Rows that no bound excludes, for one query, in ascending order. errors uint8 [4, rows padded to a
+// multiple of sixteen]: head error, head rest, body error, body rest, in steps that `reach` has multiplied in. Returns their
 // number; `survivors` counts those that the head alone did not exclude.
 ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t groups,
                                      const uint8_t* lut, const uint8_t* mask, const uint8_t* body,
@@ -233,31 +222,26 @@ ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t 
   const Blocks blocks{data, rows, groups, lut, mask};
   const SketchKernels& kernel = sketch_kernels(level);
   const Reach r = *reach;
+  const int64_t padded = blocks.count() * ROWS16;
   const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, blocks.count()));
   std::vector<std::vector<int64_t>> kept(parts);
   std::vector<int64_t> passed(parts, 0);
   parallel(blocks.count(), static_cast<int32_t>(parts), [&](int64_t p, int64_t first, int64_t last) {
     int32_t scores[CHUNK * ROWS16];
+    uint16_t masks[CHUNK];
     std::vector<std::pair<int64_t, float>> some;
     for (int64_t start = first; start < last; start += CHUNK) {
       const int64_t end = std::min(last, start + CHUNK);
       kernel.wide(blocks, start, end, head_query, head_query + 8 * groups, scores);
+      kernel.bound(scores, errors + start * ROWS16, errors + padded + start * ROWS16, end - start,
+                   r, masks);
       some.clear();
       for (int64_t b = start; b < end; ++b) {
-        const int64_t at = b * ROWS16;
         const int32_t* s = scores + (b - start) * ROWS16;
-        uint32_t bits = 0;
-        const int64_t here = std::min<int64_t>(ROWS16, rows - at);
-        for (int64_t v = 0; v < here; ++v) {
-          const float bound = r.head_scale * static_cast<float>(s[v]) +
-                              (r.head_error * static_cast<float>(errors[at + v]) +
-                               r.head_rest * static_cast<float>(errors[rows + at + v]));
-          bits |= uint32_t{bound >= r.head_floor} << v;
-        }
-        for (bits &= blocks.valid(b); bits; bits &= bits - 1) {
+        for (uint32_t bits = masks[b - start] & blocks.valid(b); bits; bits &= bits - 1) {
           const int v = __builtin_ctz(bits);
-          some.emplace_back(at + v, r.head_scale * static_cast<float>(s[v]));
-          fetch(body, at + v, bytes);
+          some.emplace_back(b * ROWS16 + v, r.head_scale * static_cast<float>(s[v]));
+          fetch(body, b * ROWS16 + v, bytes);
         }
       }
       passed[p] += static_cast<int64_t>(some.size());
@@ -266,8 +250,8 @@ ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t 
             bytes ? kernel.body(body + row * bytes, bytes, lut, body_query, body_query + 2 * bytes)
                   : 0;
         const float bound = head + r.body_scale * static_cast<float>(sum) +
-                            (r.body_error * static_cast<float>(errors[2 * rows + row]) +
-                             r.body_rest * static_cast<float>(errors[3 * rows + row]));
+                            (r.body_error * static_cast<float>(errors[2 * padded + row]) +
+                             r.body_rest * static_cast<float>(errors[3 * padded + row]));
         if (bound >= r.body_floor) kept[p].push_back(row);
       }
     }

@@ -88,9 +88,11 @@ class EncodePlan:
 
 @dataclass(frozen=True)
 class Errors:
-    """How far a row may be from its sketch: uint8 [4, n] steps of head error, head rest, body
-    error, body rest, each rounded up; step k stands for k * unit[i].
-    """  # noqa: D205 - one sentence
+    """How far a row may be from its sketch, in steps: step k of row i stands for k * unit[i].
+
+    steps uint8 [4, n'], n' = n rounded up to a multiple of 16: head error, head rest, body error,
+    body rest, each rounded up to a whole step.
+    """
 
     steps: NDArray[np.uint8]
     unit: Float32

@@ -90,7 +90,7 @@ def reach(
     allowed: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.int64], int]:
     """Rows of a single query that neither bound excludes, and how many passed the first."""
-    e = errors.steps.astype(np.float32)
+    e = errors.steps[:, : codes.rows].astype(np.float32)
     head = query.head_scale[0] * (head_levels(codes) @ query.head[0]).astype(np.float32)
     bound = head + (floor.head_error * e[0] + floor.head_rest * e[1])
     passed = bound >= floor.head_floor

@@ -79,7 +79,9 @@ def test_top_and_select_equal_reference(n, s, t, wide, level):
 def test_reach_equals_reference(n, s, t, level):
     codes, query = random_codes(n, s, t, seed=n), random_query(1, s, t, n + 1, True)
     rng = np.random.default_rng(n)
-    errors = Errors(rng.integers(0, 256, (4, n)).astype(np.uint8), np.ones(4, np.float32))
+    errors = Errors(
+        rng.integers(0, 256, (4, -(-n // 16) * 16)).astype(np.uint8), np.ones(4, np.float32)
+    )
     allowed = rng.random(n) < 0.5
     for floor in (-1e9, 0.0, 40.0, 1e9):
         bound = Reach(floor, 0.01, 0.02, floor, 0.005, 0.01)
@@ -127,5 +129,5 @@ def test_sizes_are_refused_by_rule():
         empty_codes(5, 12, 0)
     with pytest.raises(ValueError, match="one query"):
         query = random_query(2, 8, 0, 0, True)
-        errors = Errors(np.zeros((4, 5), np.uint8), np.ones(4, np.float32))
+        errors = Errors(np.zeros((4, 16), np.uint8), np.ones(4, np.float32))
         sketch_reach(random_codes(5, 8, 0, 0), query, errors, Reach(0, 0, 0, 0, 0, 0))
