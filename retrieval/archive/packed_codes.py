@@ -104,6 +104,11 @@ class PackedCodes:
         """All bytes, tables and header inside."""
         return len(self._content)
 
+    @property
+    def stream_bytes(self) -> int:
+        """Bytes of the blocks: what grows with the rows; tables and header are the rest."""
+        return sum(group.starts[-1] - group.starts[0] for group in self._groups)
+
     def read(self, first: int = 0, last: int | None = None) -> Codes:
         """Rows first … last - 1 as codes."""
         last = self.rows if last is None else min(last, self.rows)
