@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from attar.cli import build_index, compare, evaluate, info, maintain, plan, search
+from attar.cli import build_index, compare, evaluate, info, maintain, plan, search, shrink
 from attar.cli.console import fail
 from attar.stores.errors import StoreError
 
@@ -27,6 +27,7 @@ app.command("backup")(maintain.backup)
 app.command("export")(maintain.export)
 app.command("import")(maintain.import_)
 app.command("reencode")(maintain.reencode)
+app.command("shrink")(shrink.shrink)
 
 
 def main() -> None:
