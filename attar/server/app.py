@@ -106,16 +106,16 @@ class _Server:
         return PlainTextResponse(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def openapi(self, request: Request) -> Response:
-        return JSONResponse(description(self.settings, self.store.writable))
+        return JSONResponse(description(self.settings, self.store.dim, self.store.metric))
 
     async def info(self, request: Request) -> Response:
         return JSONResponse(await asyncio.to_thread(self.store.info))
 
     async def search(self, request: Request) -> Response:
         body = await bodies.search_body(request)
-        k = body.options.get("k", 10) + body.options.get("offset", 0)
-        if k > self.settings.largest_k:
-            raise BadRequest(f"k + offset is at most {self.settings.largest_k}, got {k}.")
+        for name in ("k", "offset"):
+            if body.options.get(name, 0) > self.settings.largest_k:
+                raise BadRequest(f"{name} is at most {self.settings.largest_k} on this server.")
         hits = await self._hits(body)
         texts: dict[str, Any] = {}
         if body.documents:
@@ -174,8 +174,12 @@ async def _answered(handler: Handler, request: Request) -> Response:
         return await handler(request)
     except HTTPException as error:
         return JSONResponse({"error": error.detail}, error.status_code)
-    except (ValueError, TypeError) as error:
+    except BadRequest as error:
         return JSONResponse({"error": str(error)}, 400)
+    except (ValueError, TypeError) as error:
+        # The body is what the route takes, but this store refuses it: ids that exist, another
+        # dimension, no encoder, no index of words.
+        return JSONResponse({"error": str(error)}, 409)
     except OSError as error:
         return JSONResponse({"error": str(error)}, 507)
     except StoreError as error:

@@ -128,6 +128,8 @@ class Library:
                 f"{meta['counter']}: the write-ahead log is damaged or missing. Run Store.repair "
                 "to go on from the older commit, or restore a backup."
             )
+        if hasattr(self, "snapshot") and self.snapshot.counter == meta["counter"]:
+            return
         rows = catalog.read_segments(connection)
         dead = connection.execute("SELECT row FROM tombstones ORDER BY row").fetchall()
         tombstones = np.fromiter((row for (row,) in dead), np.int64, len(dead))
