@@ -72,7 +72,7 @@ class Autoencoder(KeepingReducer):
     The linear path starts as the leading singular vectors, so that training starts where PCA (not
     centred) ends. Loss: squared error of the decoded unit vector, Adam, 600 steps of 256; the
     weights with the lowest error on a tenth that is held out are kept. Needs torch for `fit` only
-    (`pip install 'attar[vision]'` or any torch); a loaded codec does not.
+    (`pip install 'attar[autoencoder]'` or any torch); a loaded codec does not.
     """
 
     word: ClassVar[str] = "autoencoder"
@@ -119,7 +119,7 @@ def _start(x: Float32, width: int, seed: int) -> dict[str, Float32]:
 
 
 def _train(x: Float32, start: dict[str, Float32], seed: int) -> dict[str, Float32]:
-    torch = require("torch", "vision")
+    torch = require("torch", "autoencoder")
     generator = torch.Generator().manual_seed(seed)
     weights = {name: torch.tensor(array, requires_grad=True) for name, array in start.items()}
     optimizer = torch.optim.Adam(list(weights.values()), lr=1e-3)

@@ -118,7 +118,7 @@ def test_umap_brings_back_its_place_after_loading_and_carries_no_pickle() -> Non
     ("spec", "module", "command"),
     [
         ("umap4", "umap", "pip install 'attar[umap]'"),
-        ("autoencoder4", "torch", "pip install 'attar[vision]'"),
+        ("autoencoder4", "torch", "pip install 'attar[autoencoder]'"),
     ],
 )
 def test_a_missing_package_is_named_with_the_command(
