@@ -1,6 +1,7 @@
 """Latency of a reader while a writer in another process adds, and memory under mixed load."""
 
 import multiprocessing
+import os
 import tempfile
 import time
 from multiprocessing.synchronize import Event
@@ -18,7 +19,7 @@ def _write(path: str, dim: int, stop: Event) -> None:
     turn = 0
     with attar.open(path, "w") as store:
         while not stop.is_set():
-            ids = [f"w{turn}-{i}" for i in range(200)]
+            ids = [f"w{os.getpid()}-{turn}-{i}" for i in range(200)]
             store.add(ids, batch(10**8 + turn, 200, dim))
             turn += 1
             time.sleep(0.05)

@@ -1,7 +1,9 @@
 import asyncio
+import contextlib
 import io
 import json
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -285,13 +287,13 @@ serve(Path(sys.argv[1]), port=int(sys.argv[2]), writable=True)
 """
 
 
-def test_a_real_server_finishes_what_it_began_and_seals_the_store(tmp_path):
-    x = documents(2000)
-    Store.create(tmp_path / "s", attar.codec("float32"), metric="ip").close()
+@contextlib.contextmanager
+def running(path):
+    """A server in a process of its own; it must end by SIGTERM without a traceback."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-c", SERVER, str(tmp_path / "s"), str(port)]
+    command = [sys.executable, "-c", SERVER, str(path), str(port)]
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     url = f"http://127.0.0.1:{port}"
     try:
@@ -302,25 +304,54 @@ def test_a_real_server_finishes_what_it_began_and_seals_the_store(tmp_path):
                 break
             except httpx.ConnectError:
                 time.sleep(0.1)
-        body = npy(np.array(names(2000)), x)
-        codes = []
-        upload = threading.Thread(
-            target=lambda: codes.append(
-                httpx.post(
-                    f"{url}/v1/documents", content=body, headers=BINARY, timeout=60
-                ).status_code
-            )
-        )
+        yield url
+    finally:
+        server.send_signal(signal.SIGTERM)
+        errors = server.communicate(timeout=60)[1]
+    assert not re.search("Traceback", errors), errors
+
+
+def test_a_real_server_finishes_what_it_began_and_seals_the_store(tmp_path):
+    x = documents(2000)
+    Store.create(tmp_path / "s", attar.codec("float32"), metric="ip").close()
+    body, codes = npy(np.array(names(2000)), x), []
+    with running(tmp_path / "s") as url:
+
+        def post():
+            answer = httpx.post(f"{url}/v1/documents", content=body, headers=BINARY, timeout=60)
+            codes.append(answer.status_code)
+
+        upload = threading.Thread(target=post)
         upload.start()
         upload.join()
         found = httpx.post(f"{url}/v1/search", json={"vector": x[5].tolist(), "k": 3}, timeout=60)
         assert codes == [201]
         assert len(found.json()["hits"][0]) == 3
-    finally:
-        server.send_signal(signal.SIGTERM)
-        errors = server.communicate(timeout=60)[1]
-    assert not re.search("Traceback", errors), errors
     with reopen(tmp_path / "s", "w") as store:
         assert len(store) == 2000
         assert store.search(np.ones(DIM), k=1).ids.shape == (1, 1)
         assert store.verify().whole
+
+
+BROWSER = shutil.which("chromium")
+
+
+@pytest.mark.skipif(BROWSER is None, reason="chromium is not here")
+def test_the_page_asks_and_shows_in_a_browser(tmp_path):
+    texts = ["red fish", "<img src=x onerror=document.title='broken'> red tea", "blue sky"]
+    with Store.create(tmp_path / "s", attar.codec("float32"), text_index=True) as store:
+        store.add(["a", "b", "c"], documents(3), texts)
+    with running(tmp_path / "s") as url:
+        command = [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+        command += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000"]
+        run = subprocess.run(
+            [*command, f"{url}/#by=0&text=red"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=200,
+        )
+    assert "a\nred fish</li>" in run.stdout, run.stdout[-2000:] + run.stderr[-500:]
+    assert "&lt;img src=x" in run.stdout
+    assert "<title>attar</title>" in run.stdout
+    assert "blue sky" not in run.stdout
