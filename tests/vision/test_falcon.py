@@ -216,6 +216,17 @@ def test_crops_show_the_image():
     assert views.pixels[0][:, 10, 50].round().tolist() == [0, 1, 0]
 
 
+def test_crops_of_a_wide_image_lie_side_by_side():
+    image = Image.new("RGB", (96, 32), "red")
+    image.paste("lime", (32, 0, 64, 32))
+    image.paste("blue", (64, 0, 96, 32))
+    plain = ImageProcessor(32, 32, (0, 0, 0), (1, 1, 1))
+    views = ShapeAdaptiveCrops(plain, max_crops=3).cut(image)
+    assert views.row.tolist() == [GLOBAL, 0, 0, 0] and views.column.tolist() == [GLOBAL, 0, 1, 2]
+    colours = [v[:, 16, 16].round().int().tolist() for v in views.pixels[1:]]
+    assert colours == [[1, 0, 0], [0, 1, 0], [0, 0, 1]]
+
+
 def test_batches_of_pictures_keep_their_owners():
     plain = ImageProcessor(32, 32, (0, 0, 0), (1, 1, 1))
     crops = ShapeAdaptiveCrops(plain, max_crops=3)
