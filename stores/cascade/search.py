@@ -107,7 +107,7 @@ def certified(
         alone = Query(query.coords[q : q + 1], query.const[q : q + 1])
         full = first.scores.shape[1] == k
         floor = float(first.scores[q, -1]) if full else -np.inf
-        rows = survivors(index, alone, floor, allowed, threads, impl)
+        rows, _ = survivors(index, alone, floor, allowed, threads, impl)
         scores = exact_scores(index.source, alone, rows[None], threads, impl)[0]
         if len(scores) > k:
             reach = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]
@@ -123,8 +123,8 @@ def survivors(
     allowed: NDArray[np.bool_] | None,
     threads: int | None,
     impl: str,
-) -> NDArray[np.int64]:
-    """Rows of one query whose score may reach `floor`, ascending."""
+) -> tuple[NDArray[np.int64], int]:
+    """Rows of one query whose score may reach `floor`, ascending; how many the head let pass."""
     projection = index.projection
     w = projection.metric.queries(query.coords).astype(np.float64)[0]
     inside = w @ projection.axes.astype(np.float64)
@@ -151,7 +151,7 @@ def survivors(
         bounds[2],
         bounds[3],
     )
-    return sketch_reach(index.codes, planned, index.errors, reach, allowed, threads, impl)[0]
+    return sketch_reach(index.codes, planned, index.errors, reach, allowed, threads, impl)
 
 
 def _bounds(index: Cascade, inside: NDArray[np.float64], size: float) -> NDArray[np.float64]:

@@ -42,7 +42,7 @@ def test_no_bound_excludes_a_row_that_reaches_the_floor(spec, metric):
     scores = exact_scores(index.source, query, everything)
     for q in range(len(query)):
         for floor in np.quantile(scores[q], [0.5, 0.9, 1.0]).astype(np.float32):
-            kept = survivors(index, one(query, q), float(floor), None, 1, "auto")
+            kept, _ = survivors(index, one(query, q), float(floor), None, 1, "auto")
             missed = np.setdiff1d(np.flatnonzero(scores[q] >= floor), kept)
             assert not len(missed)
 
@@ -51,7 +51,7 @@ def test_bounds_exclude_most_rows():
     index, query = cascade("int8", "cosine", 5000)
     truth = exact_top(index.source, query, 10)
     left = [
-        len(survivors(index, one(query, q), float(truth.scores[q, -1]), None, 1, "auto"))
+        len(survivors(index, one(query, q), float(truth.scores[q, -1]), None, 1, "auto")[0])
         for q in range(len(query))
     ]
     assert np.mean(left) < 1500
