@@ -1,0 +1,1 @@
+"""Frameworks and libraries that attar plugs into."""
