@@ -179,7 +179,7 @@ def _payload(name: str, text: str | None, note: dict[str, Any] | None) -> dict[s
 
 
 def _plain(value: bool | int | float | str) -> int | float | str:
-    """What is matched: true is kept as "bTrue", since qdrant-edge-py 0.9 finds no boolean in a list.
+    """What is matched: "bTrue" for true, since qdrant-edge-py 0.9 finds no boolean in a list.
 
     Strings get a prefix too, so that none of them is taken for a boolean.
     """
