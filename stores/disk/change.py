@@ -168,14 +168,25 @@ class Change:
         # here on files stay, and the next writer removes them if the catalog does not name them.
         self._files = []
         connection.execute("COMMIT")
-        write_seal(library.folder, Seal(counter), durable=False)
         for name, codec, _ in self._codecs:
             library.remember(name, codec)
         library.refresh()
-        for row in self._removed:
-            (library.folder / SEGMENTS / row.file).unlink(missing_ok=True)
-        for name in self._forgotten:
-            library.codec_path(name).unlink(missing_ok=True)
+        self._tidy(counter)
+
+    def _tidy(self, counter: int) -> None:
+        """After the commit: what fails here is made good later, so it must not look like failure.
+
+        A witness may lag behind, and files that are left over go when the next writer opens.
+        """
+        folder = self._library.folder
+        try:
+            write_seal(folder, Seal(counter), durable=False)
+            for row in self._removed:
+                (folder / SEGMENTS / row.file).unlink(missing_ok=True)
+            for name in self._forgotten:
+                self._library.codec_path(name).unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("Commit %d of %s is not tidied up: %s", counter, folder, error)
 
     def _delete(self, connection: sqlite3.Connection) -> None:
         slots = self._slots.tolist()

@@ -36,7 +36,10 @@ def calls(path, log):
             if call in ("pwrite64", "fsync", "fdatasync"):
                 refuse_at(path, log, call, n)
                 total += 1
-        print(f"{call}: all {count} points, {total} runs so far, nothing lost", flush=True)
+            if n % 20 == 0 or n == count:
+                print(
+                    f"{call}: {n} of {count} points, {total} runs so far, nothing lost", flush=True
+                )
 
 
 def main():
