@@ -50,6 +50,8 @@ class Library:
         self._codecs: dict[str, Codec] = {}
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        self.meta: dict[str, Any] = {}
+        self.snapshot = Snapshot(-1, (), ())
         connection = catalog.connect(folder, write)
         try:
             self._connection = connection
@@ -128,7 +130,7 @@ class Library:
                 f"{meta['counter']}: the write-ahead log is damaged or missing. Run Store.repair "
                 "to go on from the older commit, or restore a backup."
             )
-        if hasattr(self, "snapshot") and self.snapshot.counter == meta["counter"]:
+        if self.snapshot.counter == meta["counter"]:
             return
         rows = catalog.read_segments(connection)
         dead = connection.execute("SELECT row FROM tombstones ORDER BY row").fetchall()
@@ -141,12 +143,10 @@ class Library:
             kind: map_parts(some, self.folder / SEGMENTS, self.codec_of, tombstones, known)
             for kind, some in kinds.items()
         }
-        self.meta: dict[str, Any] = meta
+        self.meta = meta
         self.snapshot = Snapshot(int(meta["counter"]), maps["codes"], maps["originals"])
 
     def _known(self) -> dict[str, Segment]:
-        if not hasattr(self, "snapshot"):
-            return {}
         old = self.snapshot
         return {p.row.file: p.segment for p in (*old.parts, *old.originals)}
 
