@@ -1,6 +1,7 @@
 """Any picture -> normalised pixels, or an error that says what is wrong with it."""
 
 import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,17 @@ from attar.vision.vit import ViT
 
 Picture = Any
 """A PIL image, a path, bytes, or an array [h w], [h w 3] or [h w 4]: uint8, or float 0..1."""
+
+
+# What Pillow raises for damaged pixels, headers, EXIF blocks and bombs.
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+)
 
 
 class ImageError(ValueError):
@@ -84,7 +96,7 @@ def open_image(picture: Picture) -> Image.Image:
         raise
     except FileNotFoundError:
         raise
-    except (OSError, SyntaxError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise ImageError(
             f"Cannot read {name} as an image ({error}); the file is damaged, truncated, too large "
             "or of an unknown format."

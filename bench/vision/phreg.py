@@ -24,9 +24,9 @@ from attar.vision.phreg import (
 from attar.vision.vit import ViT
 from bench.registry import Result, bench
 from bench.vision.pictures import bootstrap, camvid_tensors, confusions, mean_iou, photographs
-from bench.vision.planting import plant_register_neuron
 from bench.vision.probe import linear_probe
 from bench.vision.weights import WHERE, saliency_dinov2
+from tests.vision.planting import plant_register_neuron
 
 SIDE, GRID = 224, (16, 16)
 CACHE = Path("build/bench/phreg")

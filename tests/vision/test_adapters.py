@@ -6,7 +6,7 @@ from torch import nn
 
 from attar.vision.adapters import adapt, rebuild
 from attar.vision.attention import attention_map, self_attention
-from tests.vision.models import FAMILIES, clip_vit, open_clip_vit, pixels, timm_vit
+from tests.vision.models import FAMILIES, SIDE, clip_vit, open_clip_vit, pixels, timm_vit
 
 ALL = pytest.mark.parametrize("family", FAMILIES)
 
@@ -145,6 +145,15 @@ def test_parallel_blocks_are_refused():
 
     with pytest.raises(ValueError, match="plain Blocks"):
         adapt(timm_vit(block_fn=ParallelThingsBlock))
+
+
+def test_a_timm_model_without_a_name_runs_but_cannot_be_saved():
+    from timm.models.vision_transformer import VisionTransformer
+
+    vit = adapt(VisionTransformer(SIDE, 16, embed_dim=48, depth=1, num_heads=3).eval())
+    assert vit(pixels(vit)).patches.shape == (2, 16, 48)
+    with pytest.raises(ValueError, match="no name to be saved by"):
+        vit.recipe()
 
 
 def test_an_unknown_recipe_is_refused():

@@ -29,6 +29,7 @@ from attar.vision.phreg import (
     neighbours,
     norm_outliers,
     norm_picture,
+    save_student,
     value_path,
 )
 from attar.vision.phreg.dense import gaussian_window
@@ -279,6 +280,15 @@ def test_distill_a_folder(tmp_path):
     assert torch.equal(load_student(out)(x).patches, student(x).patches)
     with pytest.raises(ValueError, match="must hold images"):
         distill(tmp_path / "out", timm_vit(), tmp_path / "other")
+
+
+def test_a_student_without_registers_is_saved_too(tmp_path):
+    """The arm of the ablation: an empty tensor goes through safetensors."""
+    run = a_run(dataclasses.replace(RECIPE, m=0))
+    run.run_epoch()
+    save_student(tmp_path, run.student, run.recipe)
+    x = images()
+    assert torch.equal(load_student(tmp_path)(x).patches, run.student.eval()(x).patches)
 
 
 def test_damaged_and_foreign_checkpoints_are_refused(tmp_path):

@@ -34,7 +34,7 @@ class TimmViT(ViT):
     def facts(self) -> Facts:
         """Sizes from the model, normalisation from its pretrained configuration."""
         m: Any = self.model
-        config = m.pretrained_cfg
+        config = getattr(m, "pretrained_cfg", None) or {}
         return Facts(
             width=m.embed_dim,
             heads=m.blocks[0].attn.num_heads,
@@ -82,6 +82,11 @@ class TimmViT(ViT):
     def recipe(self) -> dict[str, Any]:
         """Architecture name and the arguments that people override."""
         m: Any = self.model
+        name = (getattr(m, "pretrained_cfg", None) or {}).get("architecture")
+        if name is None:
+            raise ValueError(
+                "A timm model that was not made by timm.create_model has no name to be saved by."
+            )
         options = {
             "img_size": [side * self.facts.patch for side in self.facts.grid],
             "num_classes": m.num_classes,
@@ -93,7 +98,7 @@ class TimmViT(ViT):
         }
         return {
             "family": self.family,
-            "name": m.pretrained_cfg["architecture"],
+            "name": name,
             "options": options,
         }
 

@@ -183,7 +183,11 @@ class Distillation:
             for i, p in enumerate(self.trained):
                 p.copy_(tensors[f"weight.{i}"])
                 keys = [k for k in tensors if k.startswith(f"optimiser.{i}.")]
-                self.optimiser.state[p] = {k.split(".", 2)[2]: tensors[k] for k in keys}
+                state = {k.split(".", 2)[2]: tensors[k] for k in keys}
+                # AdamW keeps its step counter on the CPU and its moments beside the weights.
+                self.optimiser.state[p] = {
+                    k: v if k == "step" else v.to(p.device) for k, v in state.items()
+                }
         self.epoch = int(head["epoch"])
 
     def _head(self) -> dict[str, str]:
