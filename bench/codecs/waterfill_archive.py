@@ -70,6 +70,7 @@ def _saved(data: Collection, splits: int) -> Row:
         "ec bits at that overlap": round(needed, 3),
         "saved bits/dim": round(2 - needed, 3),
         "tables, bits/dim": round(float(np.mean(with_tables - bits)), 3),
+        "ec@1.5bpd overlap@10": round(float(found[1]), 4),
         "ec@2bpd overlap@10": round(float(found[-1]), 4),
         "fixed 16x, packed": round(float(np.mean(plain)), 3),
         "above the Gaussian rate": round(float(np.mean(gap)), 3),
