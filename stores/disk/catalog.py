@@ -22,7 +22,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from attar.stores.disk.handles import connect_file
-from attar.stores.errors import CorruptStoreError, NotAStoreError
+from attar.stores.errors import (
+    CorruptStoreError,
+    NotAStoreError,
+    StoreError,
+    StoreLockedError,
+)
 from attar.stores.hybrid import text_index
 
 NAME = "catalog.sqlite"
@@ -140,6 +145,15 @@ def readable(path: Path) -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         name = getattr(error, "sqlite_errorname", "")
+        if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
+            raise StoreLockedError(
+                f"{path} is held by another program ({error}). Wait until it is done, or close it."
+            ) from error
+        if name.startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY", "SQLITE_PERM")):
+            raise StoreError(
+                f"{path} cannot be opened ({error}); also readers write a small index beside it. "
+                "Make the folder writable, or copy the store to one that is."
+            ) from error
         # Text that is not UTF-8 comes without a name.
         if name and not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")):
             raise

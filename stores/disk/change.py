@@ -125,7 +125,9 @@ class Change:
                 self._undo()
                 return
             try:
-                with self._library.guard, explained(self._doing, self._library.folder):
+                folder = self._library.folder
+                readable = catalog.readable(folder / catalog.NAME)
+                with self._library.guard, readable, explained(self._doing, folder):
                     self._commit()
             except BaseException:
                 self._undo()

@@ -2,6 +2,7 @@
 
 import random
 import shutil
+import sqlite3
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import pytest
 import attar
 from attar.stores.disk.repair import QUARANTINE, repair
 from attar.stores.disk.verify import verify
-from attar.stores.errors import CorruptStoreError, StoreError
+from attar.stores.errors import CorruptStoreError, StoreError, StoreLockedError
 from attar.stores.store import Store
 from tests.stores.worlds import DIM, documents, names, reopen
 
@@ -228,3 +229,28 @@ def test_beyond_repair_is_said(whole, tmp_path):
         repair(path)
     with pytest.raises(CorruptStoreError, match="not what was committed"):
         reopen(path).search(np.ones(DIM))
+
+
+def test_a_catalog_that_cannot_be_opened_is_said(whole, tmp_path):
+    path = tmp_path / "s"
+    shutil.copytree(whole, path)
+    (path / "catalog.sqlite-wal").unlink(missing_ok=True)
+    (path / "catalog.sqlite-wal").mkdir()
+    with pytest.raises(StoreError, match="Make the folder writable"):
+        reopen(path)
+
+
+def test_another_program_that_holds_the_catalog_is_named(tmp_path):
+    path = tmp_path / "s"
+    with Store.create(path, attar.codec("float32")) as store:
+        store.add(["a"], documents(1))
+        store._library.connection.execute("PRAGMA busy_timeout=50")
+        other = sqlite3.connect(path / "catalog.sqlite", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreLockedError, match="another program"):
+            store.add(["b"], documents(1))
+        other.execute("ROLLBACK")
+        other.close()
+        store.add(["b"], documents(1))
+        assert len(store) == 2
+        assert len(list((path / "segments").iterdir())) == store.info()["segments"]
