@@ -4,7 +4,19 @@ import sys
 
 import typer
 
-from attar.cli import build_index, compare, evaluate, info, maintain, plan, search, shrink
+from attar.cli import (
+    archive,
+    build_index,
+    compare,
+    evaluate,
+    info,
+    maintain,
+    plan,
+    search,
+    serving,
+    shrink,
+    vision,
+)
 from attar.cli.console import fail
 from attar.stores.errors import StoreError
 
@@ -28,6 +40,17 @@ app.command("export")(maintain.export)
 app.command("import")(maintain.import_)
 app.command("reencode")(maintain.reencode)
 app.command("shrink")(shrink.shrink)
+app.command("pack")(archive.pack)
+app.command("unpack")(archive.unpack)
+app.command("serve")(serving.serve)
+
+context = typer.Typer(help="Shorter prompts in front of an LLM.", no_args_is_help=True)
+context.command("serve")(serving.serve_context)
+app.add_typer(context, name="context")
+
+images = typer.Typer(help="Fewer, cleaner image tokens.", no_args_is_help=True)
+images.command("distill")(vision.distill)
+app.add_typer(images, name="vision")
 
 
 def main() -> None:

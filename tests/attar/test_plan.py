@@ -147,3 +147,20 @@ def test_compare_of_texts_has_the_slices(tmp_path: Path) -> None:
     assert {name: part["queries"] for name, part in slices.items()} == {
         "short": 2, "long": 2, "typo": 8, "wrong domain": 8,
     }  # fmt: skip
+
+
+def test_texts_are_planned_with_pseudo_queries_and_the_command_says_who_embeds(
+    tmp_path: Path,
+) -> None:
+    lines = [
+        json.dumps({"_id": f"d{i}", "text": f"Paper {i} is about {i * i}. It has {i} pages."})
+        for i in range(300)
+    ]
+    (tmp_path / "corpus.jsonl").write_text("\n".join(lines))
+    made = plan(
+        tmp_path / "corpus.jsonl", "--keep", 0.5, "--sample", 200, "--ask", 40,
+        "--encoder", "tests.attar.hashed:embed",
+    )  # fmt: skip
+    assert (made["total"], made["sample"], made["queries"]) == (300, 200, 30)
+    assert made["origin"] == "sentences of held-out documents"
+    assert made["command"].endswith("--encoder tests.attar.hashed:embed")

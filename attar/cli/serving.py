@@ -1,0 +1,49 @@
+"""`attar serve DIR` and `attar context serve`: servers, on loopback unless told otherwise."""
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from attar.cli.console import say
+
+Host = Annotated[str, typer.Option(help="Address to bind to.")]
+
+
+def serve(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A store.")],
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = 8600,
+    writable: Annotated[bool, typer.Option(help="Allow adding and deleting.")] = False,
+    encoder: Annotated[str | None, typer.Option(help="Encoder, for searches by text.")] = None,
+) -> None:
+    """Serve a store over HTTP; keys come from ATTAR_API_KEYS, separated by commas."""
+    from attar.server.serve import serve as run
+    from attar.server.settings import Settings
+
+    keys = tuple(key for key in os.environ.get("ATTAR_API_KEYS", "").split(",") if key)
+    say(f"http://{host}:{port}/ serves {folder}.")
+    run(folder, host, port, writable=writable, encoder=encoder, settings=Settings(api_keys=keys))
+
+
+def serve_context(
+    upstream: Annotated[str, typer.Option(help="http(s)://host[:port][/prefix] of the LLM.")],
+    budget: Annotated[int, typer.Option(help="Tokens of a whole request.")],
+    host: Host = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port.")] = 8788,
+    shadow: Annotated[bool, typer.Option(help="Pass everything, only report.")] = False,
+    tool_results: Annotated[
+        int | None, typer.Option(help="Tokens that a tool's result may keep on entry.")
+    ] = None,
+    originals: Annotated[Path | None, typer.Option(help="File for the originals.")] = None,
+) -> None:
+    """Serve the context-compression proxy in front of an LLM endpoint."""
+    from attar.context.proxy import ProxySettings
+    from attar.context.proxy import serve as run
+
+    settings = ProxySettings(
+        upstream, budget, shadow=shadow, tool_results=tool_results, originals=originals
+    )
+    say(f"http://{host}:{port} in front of {upstream}, budget {budget:,} tokens.")
+    run(settings, host, port)

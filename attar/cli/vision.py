@@ -1,0 +1,42 @@
+"""`attar vision distill IMAGES --model M --out DIR`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from attar.cli.console import say
+from attar.cli.progress import progress
+
+if TYPE_CHECKING:
+    from attar.vision.phreg.distill import Progress
+
+
+def distill(
+    images: Annotated[Path, typer.Argument(help="A folder of images; no labels.")],
+    model: Annotated[str, typer.Option(help="timm:NAME, open_clip:ARCH/WEIGHTS, a folder.")],
+    out: Annotated[Path, typer.Option(help="Folder of the student; resumes what it holds.")],
+    epochs: Annotated[int, typer.Option(help="Passes over the images.")] = 100,
+    batch: Annotated[int, typer.Option(help="Images a step.")] = 8,
+    registers: Annotated[int, typer.Option(help="Registers of the student.")] = 16,
+    views: Annotated[int, typer.Option(help="Views behind a denoised target.")] = 10,
+    side: Annotated[int | None, typer.Option(help="Pixels of the square input.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Of registers, order and views.")] = 0,
+) -> None:
+    """Train registers into a vision transformer, so that its dense features are clean (PH-Reg)."""
+    from attar.vision.phreg.distill import DistillRecipe
+    from attar.vision.phreg.distill import distill as run
+
+    recipe = DistillRecipe(epochs=epochs, batch=batch, m=registers, views=views, seed=seed)
+    with progress("Epochs", epochs) as advance:
+        done = -1
+
+        def on_step(state: "Progress") -> None:
+            nonlocal done
+            if state.step + 1 == state.steps:
+                advance(state.epoch - done)
+                done = state.epoch
+
+        folder = run(images, model, out, recipe, side, on_step, device)
+    say(f"{folder}: student with {registers} registers.")
