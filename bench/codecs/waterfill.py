@@ -93,9 +93,7 @@ def _arms(dim: int, rate: str, data: Collection) -> dict[str, Search]:
         "waterfill, sample queries": _codec(f"waterfill@{rate}", queries=True),
         "waterfill": _codec(f"waterfill@{rate}"),
         f"RaBitQ {bits}": _codec(f"rabitq{bits}"),
-        f"RaBitQ {bits}, centred": _codec(f"centre+rabitq{bits}"),
         f"EDEN {bits}": _codec(f"eden{bits}"),
-        f"TurboQuant {bits}": _codec(f"turboquant{bits}"),
         f"TurboQuant {bits}, centred": _codec(f"centre+turboquant{bits}"),
     }
     if bits > 1:
@@ -104,10 +102,10 @@ def _arms(dim: int, rate: str, data: Collection) -> dict[str, Search]:
         arms["SQ 4"] = _codec("sq4")
     if data.name == "scifact":
         arms[f"PQ {size}x8"] = _codec(f"pq{size}x8")
-        if data.model == "minilm":
+        if data.model == "minilm" and rate != "8x":
             arms[f"OPQ {size}x8"] = _codec(f"opq{size}x8")
-            if rate == "32x":
-                arms[f"RQ {size}x8"] = _residual_quantizer(size)
+        if data.model == "minilm" and rate == "32x":
+            arms[f"RQ {size}x8"] = _residual_quantizer(size)
     return arms
 
 

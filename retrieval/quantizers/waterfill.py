@@ -56,10 +56,9 @@ class FittedWaterfill(FittedQuantizer):
         gain = power_of_four_norms(coords, typical)
         unit = np.nan_to_num(coords / (self.deviation * gain[:, None]))
         cells, trellis = quantise(unit, self.layout, self.deviation * self.deviation)
-        planes = self.layout.pack(cells, trellis)
-        ones = np.ones((len(coords), 1), np.float16)
-        y = self.layout.unpack(Codes({**planes, "factor": ones})).y * self.deviation
-        return {**planes, "factor": least_squares_factor(coords, y, typical, start)}
+        y = self.layout.levels(cells, trellis) * self.deviation
+        factor = least_squares_factor(coords, y, typical, start)
+        return {**self.layout.pack(cells, trellis), "factor": factor}
 
     def decode(self, codes: Codes) -> Float32:
         """Levels, scaled and rotated back."""

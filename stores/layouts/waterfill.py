@@ -131,12 +131,18 @@ class Waterfill(Layout):
                 cells[:, : self.counts[p]] |= bits << np.uint8(p - 1)
         return cells, trellis
 
+    def levels(self, cells: NDArray[np.uint8], trellis: NDArray[np.uint8]) -> Float32:
+        """Levels y [n e] of cells v [n e] and trellis bits t [n e] before they are packed."""
+        places = cells.astype(np.int32) << 2
+        places += parities(trellis, self.taps)
+        places += (2 ** (self.widths + 1) - 4).astype(np.int32)
+        return np.asarray(self.fine[places])
+
     def unpack(self, codes: Codes) -> Levels:
         """Look the levels up; planes that are dropped are not looked at."""
         cells, trellis = self.unpack_bits(codes)
         if self.dropped == 0:
-            places = 4 * cells.astype(np.intp) + parities(trellis, self.taps)
-            y = self.fine[places + (2 ** (self.widths + 1) - 4)]
+            y = self.levels(cells, trellis)
         else:
             places = cells.astype(np.intp) >> (self.dropped - 1)
             starts = 2**self.widths - 2 + 2 ** np.maximum(self.widths - self.dropped, 0)
