@@ -85,7 +85,13 @@ class Attar:
         return exact_top(self.index.source, self.prepared(queries), 10).rows
 
     def arm(
-        self, name: str, queries: Float32, truth: NDArray[np.int64], least: float, own: float
+        self,
+        name: str,
+        queries: Float32,
+        truth: NDArray[np.int64],
+        least: float,
+        own: float,
+        impl: str = "auto",
     ) -> Arm:
         """The first rung that reaches recall `least` against float32, `own` against the codes."""
         codes = self.own_truth(queries)
@@ -96,7 +102,7 @@ class Attar:
                 break
 
         def answer(q: Float32) -> NDArray[np.int64]:
-            return approximate(self.index, self.prepared(q), 10, widths).rows
+            return approximate(self.index, self.prepared(q), 10, widths, None, 1, impl).rows
 
         label = f"{name}, {widths.head}/{widths.body}"
         return Arm(label, answer, self.bytes_per_vector, self.build, recall)
@@ -121,7 +127,7 @@ def faiss_arm(
     for first in range(0, len(docs), BLOCK):
         index.add(np.asarray(docs[first : first + BLOCK]))
     build = time.process_time() - start
-    for factor in (10, 20, 30, 40, 60, 80, 100, 150, 200, 300):
+    for factor in (10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600):
         parameters = faiss.IndexRefineSearchParameters(k_factor=factor)
         recall = overlap(index.search(queries, 10, params=parameters)[1], truth)
         if recall >= wanted:

@@ -41,8 +41,8 @@ UNIT = 2.0**-24
 class Widths:
     """Candidates of the head and of the body for each query."""
 
-    head: int = 2000
-    body: int = 100
+    head: int = 1000
+    body: int = 200
 
     def at_least(self, k: int) -> "Widths":
         """Wide enough for k results."""

@@ -84,6 +84,29 @@ ATTAR_AVX512 inline __mmask16 mask16(const void* bits, int j) {
   return mask;
 }
 
+// A table of at most 64 levels in four registers; a larger one is read by gathers, which cost more.
+struct Shuffled {
+  __m512 part[4];
+  const float* levels;
+  int size;
+
+  ATTAR_AVX512 Shuffled(const float* table, int entries) : levels(table), size(entries) {
+    for (int k = 0; k < 4 && size <= 64; ++k) {
+      const int left = std::min(std::max(size - 16 * k, 0), 16);
+      part[k] = _mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << left) - 1), table + 16 * k);
+    }
+  }
+
+  ATTAR_AVX512 __m512 look_up(__m512i index) const {
+    if (size > 64) return _mm512_i32gather_ps(index, levels, 4);
+    const __m512 low = _mm512_permutex2var_ps(part[0], index, part[1]);
+    if (size <= 32) return low;
+    const __m512 high = _mm512_permutex2var_ps(part[2], index, part[3]);
+    const __mmask16 upper = _mm512_cmpge_epi32_mask(index, _mm512_set1_epi32(32));
+    return _mm512_mask_blend_ps(upper, low, high);
+  }
+};
+
 // Sixteen dimensions of one width at a time: a plane's two bytes are a mask register.
 ATTAR_AVX512 void decode_waterfill_avx512(const Source& s, int64_t row, float* y) {
   const Row r(s, row);
@@ -91,6 +114,8 @@ ATTAR_AVX512 void decode_waterfill_avx512(const Source& s, int64_t row, float* y
   const __m512i one = _mm512_set1_epi32(1), two = _mm512_set1_epi32(2);
   for (int width = p.widest; width > 0; --width) {
     const Table table(p, width);
+    const int bits = p.dropped ? std::max(width - p.dropped, 0) : width + 1;
+    const Shuffled shuffled(table.levels, 1 << bits);
     int j = p.counts[width];
     for (; j + 16 <= p.counts[width - 1]; j += 16) {
       __m512i index = _mm512_setzero_si512();
@@ -103,7 +128,7 @@ ATTAR_AVX512 void decode_waterfill_avx512(const Source& s, int64_t row, float* y
         index = _mm512_mask_or_epi32(index, mask16(r.c1, j), index, two);
         index = _mm512_mask_or_epi32(index, mask16(r.c0, j), index, one);
       }
-      _mm512_storeu_ps(y + j, _mm512_i32gather_ps(index, table.levels, 4));
+      _mm512_storeu_ps(y + j, shuffled.look_up(index));
     }
     for (; j < p.counts[width - 1]; ++j) dimension(s, r, table, width, j, y);
   }
