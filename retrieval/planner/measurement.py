@@ -82,7 +82,8 @@ def measure(recipe: Recipe, trial: Trial) -> Point:
     elif trial.judged is not None:
         quality = _judged(inside, trial, trial.judged)
     else:
-        outside = _outside(recipe, trial) if recipe.learns else None
+        sampled = len(trial.documents) < trial.total
+        outside = _outside(recipe, trial) if recipe.learns and sampled else None
         rankings = Rankings(trial.exact, inside, outside)
         quality = predict(rankings, len(trial.documents), trial.total, trial.seed)
     each = vector_bytes(whole, trial.metric)
