@@ -159,7 +159,15 @@ def compllm_copy(quick: bool) -> Result:
         "batch": BATCH, "held out": HELD_OUT, "samples per task": 2 if quick else 24, "seed": 0,
     }  # fmt: skip
     return Result(
-        rows, setup, {"copy perplexity": {"bar": bar, "measured": got, "met": got <= best / 2}}
+        rows,
+        setup,
+        {
+            "copy perplexity": {
+                "bar": bar,
+                "measured": got,
+                "met": None if quick else got <= best / 2,
+            }
+        },
     )
 
 
