@@ -23,6 +23,9 @@ from attar.stores.sample import FIT_ROWS, sample
 from attar.stores.snapshot import Part
 from attar.stores.types import Float32
 
+FEW_ROWS = 64
+"""Segments with fewer rows are left to merging."""
+
 
 @dataclass(frozen=True)
 class Addition:
@@ -43,7 +46,8 @@ def grow(library: Library, recipe: Recipe | None, new: Addition) -> None:
         if fitted_now:
             name = change.add_codec(codec)
             change.set_meta(codec=name)
-        _write(library, change, new, codec, name)
+        first = _write(library, change, new, codec, name)
+        sweep(library, change, new.replaced, first)
         change.delete(new.replaced.tolist())
         change.insert(int(meta["next_row"]), new.batch)
         change.set_meta(dim=new.vectors.shape[1])
@@ -87,8 +91,11 @@ def _fit_rows(library: Library, new: Addition, metric: str, seed: int) -> Float3
     return metrics.documents(x, metric, 1.0)
 
 
-def _write(library: Library, change: Change, new: Addition, codec: Codec, name: str) -> None:
-    """Write the new rows, together with small segments before them or all that change codec."""
+def _write(library: Library, change: Change, new: Addition, codec: Codec, name: str) -> int:
+    """Write the new rows, together with small segments before them or all that change codec.
+
+    Returns the number of segments that stay.
+    """
     meta, snapshot = library.meta, library.snapshot
     metric, fingerprint = str(meta["metric"]), str(meta["fingerprint"])
     keeps = [_keep(part, new.replaced) for part in snapshot.parts]
@@ -117,6 +124,7 @@ def _write(library: Library, change: Change, new: Addition, codec: Codec, name: 
         )
     for part in (*tail, *twins):
         change.remove_segment(part.row)
+    return first
 
 
 def _keep(part: Part, replaced: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -143,20 +151,35 @@ def _merged(
 
 
 def shrink(library: Library, slots: NDArray[np.int64]) -> None:
-    """Commit the deletion of live slots; a segment without live rows goes at once."""
+    """Commit the deletion of live slots."""
     with Change(library, "Deleting documents") as change:
         change.delete(slots.tolist())
-        drop_empty(library, change, slots)
+        sweep(library, change, slots, len(library.snapshot.parts))
 
 
-def drop_empty(library: Library, change: Change, dead: NDArray[np.int64]) -> None:
-    """Unregister segments that hold no live row once the slots `dead` are gone."""
+def sweep(library: Library, change: Change, dead: NDArray[np.int64], end: int) -> None:
+    """Rewrite those of the first `end` segments that are half dead once `dead` slots are gone.
+
+    So deleted rows are never more than the live ones, but for segments of a few rows, and each live
+    row that is rewritten has been paid for by a deleted one.
+    """
     snapshot = library.snapshot
-    for index, part in enumerate(snapshot.parts):
-        if not _keep(part, dead).any():
-            change.remove_segment(part.row)
-            if snapshot.originals:
-                change.remove_segment(snapshot.originals[index].row)
+    for index, part in enumerate(snapshot.parts[:end]):
+        keep = _keep(part, dead)
+        live = int(keep.sum())
+        if live and (2 * live > part.row.rows or part.row.rows < FEW_ROWS):
+            continue
+        twins = (part, *snapshot.originals[index : index + 1])
+        for one in twins:
+            change.add_segment(_same(one, library), [Kept(one, keep)])
+            change.remove_segment(one.row)
+
+
+def _same(part: Part, library: Library) -> Target:
+    """A segment of the same kind, codec and fingerprint."""
+    row, l2 = part.row, library.meta["metric"] == "l2"
+    fields = part.codec.layout.fields
+    return Target(row.kind, fields, row.codec, row.fingerprint, l2 and row.kind == "codes")
 
 
 def compact(library: Library) -> None:
@@ -167,18 +190,13 @@ def compact(library: Library) -> None:
             parts = snapshot.parts[first:last]
             if len(parts) == 1 and parts[0].live.all():
                 continue
-            row, keeps = parts[0].row, [part.live for part in parts]
-            sqnorm = library.meta["metric"] == "l2"
-            fields = parts[0].codec.layout.fields
-            target = Target("codes", fields, row.codec, row.fingerprint, sqnorm)
-            change.add_segment(target, [Kept(p, k) for p, k in zip(parts, keeps, strict=True)])
+            keeps = [part.live for part in parts]
             twins = snapshot.originals[first:last]
-            if twins:
-                fields = twins[0].codec.layout.fields
-                kind = Target("originals", fields, EXACT, row.fingerprint, False)
-                change.add_segment(kind, [Kept(p, k) for p, k in zip(twins, keeps, strict=True)])
-            for part in (*parts, *twins):
-                change.remove_segment(part.row)
+            for some in (parts, twins) if twins else (parts,):
+                pieces = [Kept(p, k) for p, k in zip(some, keeps, strict=True)]
+                change.add_segment(_same(some[0], library), pieces)
+                for part in some:
+                    change.remove_segment(part.row)
 
 
 def _runs(parts: tuple[Part, ...]) -> list[tuple[int, int]]:

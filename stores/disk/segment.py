@@ -14,6 +14,7 @@ Everything before the first field is covered by one more crc32, which the catalo
 offset is counted from the start of the file.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -185,8 +186,11 @@ class Segment:
     def __init__(self, path: Path, nbytes: int, header_crc: int) -> None:
         self.path = path
         self.nbytes = nbytes
-        self._check_size()
-        self._map = np.memmap(path, np.uint8, "r")
+        try:
+            self._compare_size()
+            self._map = np.memmap(path, np.uint8, "r")
+        except FileNotFoundError:
+            raise CorruptStoreError(f"{path} is registered but missing. {_REMEDY}") from None
         text, table, start = self._read_header(header_crc)
         self.kind = str(text.get("kind"))
         self.rows = self._whole(text.get("rows"))
@@ -194,19 +198,19 @@ class Segment:
         self._seen = np.zeros(len(table), bool)
         self._places = self._read_places(text, start)
 
-    def _check_size(self) -> None:
-        """Refuse a file whose size is not the committed one; a shrunken map would kill us."""
-        try:
-            size = self.path.stat().st_size
-        except FileNotFoundError:
-            raise CorruptStoreError(f"{self.path} is registered but missing. {_REMEDY}") from None
-        if size != self.nbytes:
-            raise self._damaged(f"{size} bytes instead of {self.nbytes}")
-
     def check_size(self) -> None:
         """As at opening; a file that a newer commit replaced keeps its bytes and passes."""
-        if self.path.exists():
-            self._check_size()
+        with contextlib.suppress(FileNotFoundError):
+            self._compare_size()
+
+    def _compare_size(self) -> None:
+        """Refuse a size that is not the committed one; a shrunken map would kill us.
+
+        One look at the file, so that a writer cannot remove it between two.
+        """
+        size = self.path.stat().st_size
+        if size != self.nbytes:
+            raise self._damaged(f"{size} bytes instead of {self.nbytes}")
 
     def _damaged(self, got: str) -> CorruptStoreError:
         return CorruptStoreError(f"{self.path} is not what was committed: {got}. {_REMEDY}")

@@ -397,3 +397,25 @@ def test_a_full_disk_leaves_the_last_commit(tmp_path):
         cwd=os.getcwd(),
     )
     assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("originals", [False, True])
+def test_deleted_rows_are_never_more_than_live_ones(tmp_path, originals):
+    x = documents(3000)
+    options = {"metric": "l2", "keep_originals": originals}
+    with Store.create(tmp_path / "s", attar.codec("int8").fit(x), **options) as store:
+        for start in range(0, 3000, 1000):
+            store.add(names(3000)[start : start + 1000], x[start : start + 1000])
+        for start in range(0, 2900, 100):
+            store.delete(names(3000)[start : start + 100])
+            info = store.info()
+            assert info["deleted"] <= info["n"]
+        for _ in range(20):
+            store.upsert(names(3000)[2900:], x[:100])
+            info = store.info()
+            assert info["deleted"] <= info["n"] + 64 * info["segments"]
+        assert info["disk"]["segment_files"] == info["segments"] * (1 + originals)
+        assert (store.vectors(["d2900"]) == store.vectors(["d2900"])).all()
+        hits = store.search(x[:3], k=200)
+        assert sorted(hits.ids[0]) == names(3000)[2900:]
+        assert store.verify().problems == ()
