@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -68,7 +69,12 @@ class FittedWaterfill(FittedQuantizer):
 
     def prepare(self, q: Float32) -> Query:
         """Rotate by B and fold the deviations in; the mean becomes the constant."""
-        return Query((q @ self.synthesis.astype(np.float32)) * self.deviation, q @ self.mean)
+        return Query((q @ self._rotation) * self.deviation, q @ self.mean)
+
+    @cached_property
+    def _rotation(self) -> Float32:
+        """Synthesis in float32: widening it for every query took five times the product's time."""
+        return self.synthesis.astype(np.float32)
 
     def state(self) -> State:
         """Everything that `restore` reads, level tables included: they are part of the format."""
