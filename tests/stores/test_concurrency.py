@@ -98,3 +98,11 @@ def test_few_file_descriptors_are_enough(tmp_path):
     with reopen(tmp_path / "s") as store:
         assert store.info()["segments"] > 5
         assert len(os.listdir("/proc/self/fd")) - before <= 4
+
+
+def test_a_copy_of_the_lock_in_a_child_does_not_keep_others_out(tmp_path):
+    store = Store.create(tmp_path / "s", attar.codec("float32"))
+    copy = os.dup(store._lock._fd)  # what a child holds until its fork hook has run
+    store.close()
+    reopen(tmp_path / "s", "w").close()
+    os.close(copy)

@@ -419,3 +419,35 @@ def test_deleted_rows_are_never_more_than_live_ones(tmp_path, originals):
         hits = store.search(x[:3], k=200)
         assert sorted(hits.ids[0]) == names(3000)[2900:]
         assert store.verify().problems == ()
+
+
+HALF_WRITTEN = """
+import resource, sys
+from pathlib import Path
+import attar
+from attar.stores.store import Store
+from tests.stores.worlds import documents, names
+path = Path(sys.argv[1])
+store = Store.create(path, attar.codec("int8"), keep_originals=True)
+store.add(names(5), documents(5))
+before = sorted(p.name for p in (path / "segments").iterdir())
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+try:
+    store.add(names(900, "n"), documents(900))
+except OSError as error:
+    assert "Free space" in str(error), error
+else:
+    sys.exit("the originals of 43 kB were written under a limit of 20 kB")
+assert sorted(p.name for p in (path / "segments").iterdir()) == before
+"""
+
+
+def test_a_file_that_was_already_written_goes_when_the_next_one_fails(tmp_path):
+    run = subprocess.run(
+        [sys.executable, "-c", HALF_WRITTEN, str(tmp_path / "s")],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=os.getcwd(),
+    )
+    assert run.returncode == 0, run.stderr
