@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test fmt check bench link clean
+.PHONY: setup demo test fmt check bench torture link clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -39,6 +39,10 @@ check: setup
 
 test: check
 	$(BIN)/python -m pytest
+
+# A thousand kills and a fault at every system call; most of an hour.
+torture: setup
+	$(BIN)/python -m tests.stores.torture --kills 1000 --calls
 
 bench: setup
 	$(BIN)/python -m bench

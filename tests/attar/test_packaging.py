@@ -36,7 +36,7 @@ def test_wheel_holds_every_package_and_no_tests(wheel: Path) -> None:
         for file in (built / room).rglob("*.py"):
             assert f"attar/{file.relative_to(built)}" in names, "a folder without __init__.py?"
         assert f"attar/{room}/py.typed" in names
-    assert "attar/py.typed" in names
+    assert {"attar/py.typed", "attar/server/page.html"} <= names
     folders = {part for name in names for part in name.split("/")[:-1]}
     assert not folders & {"tests", "examples", "bench", "docs"}
 
