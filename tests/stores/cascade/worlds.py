@@ -18,7 +18,9 @@ def vectors(n: int, dim: int, seed: int):
     return ((x + 0.3 * spectrum) @ rotation).astype(np.float32)
 
 
-def cascade(spec: str, metric: str, n: int, dim: int = 64, seed: int = 0, m: int = 6):
+def cascade(
+    spec: str, metric: str, n: int, dim: int = 64, seed: int = 0, m: int = 6, shape=(16, 16)
+):
     """A built cascade and m prepared queries near documents."""
     x = vectors(n, dim, seed)
     rng = np.random.default_rng(seed + 1)
@@ -27,4 +29,4 @@ def cascade(spec: str, metric: str, n: int, dim: int = 64, seed: int = 0, m: int
     codes = codec.encode(metrics.documents(x, metric, codec.norm))
     norms = metrics.sqnorms(x) if metric == "l2" else None
     held = source(codec.layout, codes, norms)
-    return Cascade.build(held, gram_of(codec), 16, 16), metrics.prepared(q, metric, codec)
+    return Cascade.build(held, gram_of(codec), *shape), metrics.prepared(q, metric, codec)
