@@ -55,8 +55,8 @@ def visible(layout: Layout, window: int | None = None) -> Tensor:
     row, column = chunk[:, None], chunk[None]
     causal = torch.ones(len(chunk), len(chunk), dtype=torch.bool).tril()
     text_to_text = is_text[:, None] & is_text[None] & (row == column)
-    to_kept = ~is_text[None] & ((column < row) | ~is_text[:, None])
-    seen = causal & (text_to_text | to_kept)
+    # What a chunk keeps comes after its text, so that causality hides it from that text.
+    seen = causal & (text_to_text | ~is_text[None])
     if window is not None:
         seen &= position[:, None] - position[None] < window
     return seen
