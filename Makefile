@@ -38,7 +38,7 @@ check: setup
 	$(BIN)/mypy
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # A thousand kills and a fault at every system call; most of an hour.
 torture: setup
