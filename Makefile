@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test fmt check bench torture link clean
+.PHONY: setup demo test fmt check bench torture sanitize link clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -43,6 +43,15 @@ test: check
 # A thousand kills and a fault at every system call; most of an hour.
 torture: setup
 	$(BIN)/python -m tests.stores.torture --kills 1000 --calls
+
+# The native kernels under ASan and UBSan; the plain library is built again at the end.
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined -O1 -g
+sanitize: setup
+	ATTAR_NATIVE_FLAGS="$(SANITIZE)" $(BIN)/python setup.py -q build_ext --inplace --force
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libstdc++.so)" \
+	  ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m pytest tests/stores/kernels tests/stores/cascade \
+	  --ignore tests/stores/kernels/test_triton.py --ignore tests/stores/kernels/test_library.py
+	$(BIN)/python setup.py -q build_ext --inplace --force
 
 bench: setup
 	$(BIN)/python -m bench

@@ -5,6 +5,7 @@ from typing import Any
 from attar.stores.disk import catalog
 from attar.stores.disk.library import CODECS, SEGMENTS, Library
 from attar.stores.exact import EXACT
+from attar.stores.kernels.library import best_level
 
 
 def describe(library: Library) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def describe(library: Library) -> dict[str, Any]:
         "seed": meta["seed"],
         "train_at": meta["train_at"],
         "format": catalog.FORMAT,
+        "kernels": best_level() or "numpy",
         "commit": snapshot.counter,
         "manifest": meta["manifest"],
         "progress": meta["progress"],
