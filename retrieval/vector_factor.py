@@ -26,7 +26,7 @@ def least_squares_factor(
             f"{typical:g} is typical; remove the outlier, or fit the codec on data that holds "
             "such vectors."
         )
-    return factor[:, None]
+    return np.asarray(factor[:, None], np.float16)
 
 
 def power_of_four_norms(coords: Float32, typical: float) -> Float32:
