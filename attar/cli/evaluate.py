@@ -65,6 +65,12 @@ def _reference(
     if reembed:
         records = [record for record in store.iter() if record.text is not None]
         texts = [record.text or "" for record in records]
+        if not quiet:
+            typer.echo(
+                f"Embedding {len(texts):,} texts again for exact vectors: as long as the build "
+                "took. --reference or --keep-originals spares it.",
+                err=True,
+            )
         with progress("Embedding the reference", len(texts), quiet=quiet) as advance:
             vectors = embed_documents(encoder, texts, advance)
         return Reference([record.id for record in records], vectors, "texts embedded again")

@@ -12,6 +12,7 @@ from tests.attar.commands import attar_command
 
 SCIFACT = Path(__file__).parents[2] / "examples" / "data" / "scifact"
 QUERIES = 12
+HASHED = "tests.attar.hashed:embed"
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +86,19 @@ def test_evaluate_measures_against_the_judgements_and_the_originals(
     assert result["bytes"]["1000000"] == 386_000_000 + result["side_bytes"]
 
 
+def test_evaluate_embeds_the_texts_again_when_asked_and_says_what_it_costs(
+    collection: Path, tmp_path: Path
+) -> None:
+    ask = ("build-index", collection, "--out", tmp_path / "i", "--encoder", HASHED)
+    assert attar_command(*ask, "--codec", "int8").code == 0
+    judged = ("--queries", collection, "--qrels", collection, "--encoder", HASHED)
+    done = attar_command("evaluate", tmp_path / "i", *judged, "--reembed")
+    assert done.code == 0, done.err
+    assert "texts again" in done.err
+    assert "texts embedded again" in done.out
+    assert "overlap@10" in done.out
+
+
 def test_evaluate_with_given_vectors_refuses_those_of_another_corpus(
     index: Path, collection: Path, tmp_path: Path
 ) -> None:
@@ -123,13 +137,11 @@ def test_a_store_of_bare_vectors_asks_for_an_encoder(tmp_path: Path) -> None:
 
 
 def test_a_store_cannot_choose_what_code_runs(tmp_path: Path) -> None:
-    encoder = attar.encoder("tests.attar.hashed:embed")
+    encoder = attar.encoder(HASHED)
     with attar.Store.create(tmp_path / "s", "int8", encoder=encoder) as store:
         store.add(["a"], texts=["cold river"])
     done = attar_command("search", tmp_path / "s", "river")
     assert done.code == 2
     assert "type it yourself" in done.err
-    again = attar_command(
-        "search", tmp_path / "s", "river", "--encoder", "tests.attar.hashed:embed"
-    )
+    again = attar_command("search", tmp_path / "s", "river", "--encoder", HASHED)
     assert again.code == 0, again.err
