@@ -4,12 +4,18 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 # Two shared cores: more threads than cores make BLAS and torch many times slower.
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+# CI draws the same examples every time, so that a red run can be repeated; elsewhere they are new.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("ATTAR_CI"):
+    settings.load_profile("ci")
 
 HARDWARE = "on this machine"
 """A skip for hardware (an instruction set, a GPU) says so in these words, everywhere."""
