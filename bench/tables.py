@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-MARK = re.compile(r"(<!-- table: (\S+) (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
+MARK = re.compile(r"(<!-- table: (\S+) (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def cell(value: Any) -> str:
