@@ -52,6 +52,8 @@ def initial_meta(
         "fingerprint": fingerprint or "",
         "probes": None if encoder is None else pack_probes(probe_vectors(encoder)),
         "progress": None,
+        "characters": 0,
+        "trained_at": 0,
         **settings,
     }
 

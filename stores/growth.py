@@ -42,6 +42,7 @@ def grow(library: Library, recipe: Recipe | None, new: Addition) -> None:
     """Commit an addition."""
     meta = library.meta
     with Change(library, "Adding documents") as change:
+        change.insert(int(meta["next_row"]), new.batch)
         codec, name, fitted_now = _stage(library, recipe, new)
         if fitted_now:
             name = change.add_codec(codec)
@@ -49,7 +50,6 @@ def grow(library: Library, recipe: Recipe | None, new: Addition) -> None:
         first = _write(library, change, new, codec, name)
         sweep(library, change, new.replaced, first)
         change.delete(new.replaced.tolist())
-        change.insert(int(meta["next_row"]), new.batch)
         change.set_meta(dim=new.vectors.shape[1])
         if new.progress is not None:
             change.set_meta(progress=new.progress)

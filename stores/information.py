@@ -31,7 +31,7 @@ def describe(library: Library) -> dict[str, Any]:
         "fingerprint": meta["fingerprint"],
         "seed": meta["seed"],
         "train_at": meta["train_at"],
-        "format": catalog.FORMAT,
+        "format": library.format,
         "kernels": best_level() or "numpy",
         "commit": snapshot.counter,
         "manifest": meta["manifest"],
@@ -44,11 +44,11 @@ def _disk(library: Library) -> dict[str, int]:
     """Bytes of the files by kind; the catalog counts with its log."""
     snapshot, folder = library.snapshot, library.folder
     logs = [p.stat().st_size for p in folder.glob(f"{catalog.NAME}*") if p.is_file()]
-    codecs = [p.stat().st_size for p in (folder / CODECS).iterdir() if p.is_file()]
+    codecs = [p.stat().st_size for p in (folder / CODECS).glob("*") if p.is_file()]
     return {
         "codes": sum(p.row.nbytes for p in snapshot.parts),
         "originals": sum(p.row.nbytes for p in snapshot.originals),
         "codecs": sum(codecs),
         "catalog": sum(logs),
-        "segment_files": sum(1 for p in (folder / SEGMENTS).iterdir() if p.is_file()),
+        "segment_files": sum(1 for p in (folder / SEGMENTS).glob("*") if p.is_file()),
     }

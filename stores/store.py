@@ -19,9 +19,11 @@ from numpy.typing import ArrayLike
 
 from attar.stores import creation, growth, inputs, recoding
 from attar.stores.disk.change import Change, plain_json, remove_orphans, seal_catalog
+from attar.stores.disk.documents import Revision
 from attar.stores.disk.durable import explained
 from attar.stores.disk.library import Library
 from attar.stores.disk.lock import WriterLock
+from attar.stores.disk.migrate import migrate
 from attar.stores.errors import EncoderMismatchError, StoreError
 from attar.stores.inputs import Batch, Metadata
 from attar.stores.probes import check_encoder
@@ -150,7 +152,7 @@ class Store(StoreReading):
             Compared with the store's; another one is refused. A store of bare arrays has no
             fingerprint, there only the dimension is compared.
         timeout
-            Seconds to wait for another writer.
+            Seconds to wait for another writer (and for readers, when an older format is migrated).
         """
         if mode not in ("r", "w"):
             raise ValueError(f"mode is 'r' or 'w', got {mode!r}.")
@@ -166,6 +168,8 @@ class Store(StoreReading):
         library = None
         try:
             with explained("Opening a store", folder):
+                if mode == "w":
+                    migrate(folder, timeout)
                 library = Library(folder, mode == "w", load_codec)
                 if mode == "w":
                     remove_orphans(library)
@@ -295,9 +299,11 @@ class Store(StoreReading):
                     raise ValueError(f"update takes ids that exist; {name!r:.80} does not.")
             with Change(library, "Updating documents") as change:
                 change.revise(
-                    [slots[name] for name in batch.ids],
-                    None if texts is None else batch.texts,
-                    None if metadata is None else batch.metadata,
+                    Revision(
+                        [slots[name] for name in batch.ids],
+                        None if texts is None else batch.texts,
+                        None if metadata is None else batch.metadata,
+                    )
                 )
 
     def reencode(

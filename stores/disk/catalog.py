@@ -1,6 +1,8 @@
 """The catalog: one SQLite file whose transactions are the only commit points of a store.
 
-documents    row (the slot of the vector, never used twice), id, text, metadata JSON, crc32
+documents    row (the slot of the vector, never used twice), id, text, metadata JSON, crc32; text
+             and metadata are plain or compressed (`disk.texts`), the checksum is of the plain ones
+dictionaries what compressed texts were compressed with
 attributes   the scalars of the metadata, typed, for filters: key, type, value, row
 tombstones   rows that a segment still holds and that are deleted
 segments     the registered files: slots first_row..last_row, of which `rows` are in the file
@@ -32,13 +34,14 @@ from attar.stores.hybrid import text_index
 
 NAME = "catalog.sqlite"
 APPLICATION_ID = 0x41545452
-FORMAT: Final[int] = 1
+FORMAT: Final[int] = 2
+"""1: texts are plain and the content of the full-text index. 2: texts may be compressed."""
 MOST_ROWS = 1 << 62
 _SEGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.seg")
 LOG_PAGES = 8192
 """Pages (32 MiB) of the write-ahead log before it is folded into the catalog."""
 
-SCHEMA = (
+SCHEMA_1 = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
     "CREATE TABLE documents(row INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, text TEXT, "
     "metadata TEXT, crc INTEGER NOT NULL)",
@@ -51,6 +54,11 @@ SCHEMA = (
     "nbytes INTEGER NOT NULL, header_crc INTEGER NOT NULL)",
     "CREATE TABLE codecs(hash TEXT PRIMARY KEY, spec TEXT NOT NULL, nbytes INTEGER NOT NULL, "
     "side_bytes INTEGER NOT NULL) WITHOUT ROWID",
+)
+SCHEMA = (
+    *SCHEMA_1,
+    "CREATE TABLE dictionaries(dictionary INTEGER NOT NULL, copy INTEGER NOT NULL, "
+    "crc INTEGER NOT NULL, content BLOB NOT NULL, PRIMARY KEY(dictionary, copy))",
 )
 
 
@@ -127,6 +135,8 @@ def connect(folder: Path, write: bool) -> sqlite3.Connection:
     path = folder / NAME
     if not folder.is_dir() or not path.is_file():
         raise not_a_store(folder)
+    if not write:
+        _roll_back(path)
     connection = connect_file(path, "rw" if write else "ro")
     try:
         with readable(path):
@@ -136,6 +146,22 @@ def connect(folder: Path, write: bool) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _roll_back(path: Path) -> None:
+    """Undo a change of journal mode (`disk.swap.settle`) that a crash cut off; only writers can."""
+    journal = path.with_name(f"{path.name}-journal")
+    if not journal.exists():
+        return
+    connection = connect_file(path, "rw")
+    try:
+        with readable(path):
+            connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    except StoreError:
+        # The reader that follows says what is wrong.
+        return
+    finally:
+        connection.close()
 
 
 @contextmanager
@@ -173,7 +199,7 @@ def _broken(path: Path, error: Exception) -> CorruptStoreError:
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     (identity,) = connection.execute("PRAGMA application_id").fetchone()
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = format_of(connection)
     if identity != APPLICATION_ID:
         raise NotAStoreError(f"{path} is an SQLite file but not a store's catalog.")
     if version > FORMAT:
@@ -183,17 +209,19 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
         )
     if version < 1:
         raise NotAStoreError(f"{path.parent} has store format {version}, which never existed.")
+    schema, index = (SCHEMA, text_index.TABLE) if version > 1 else (SCHEMA_1, text_index.TABLE_1)
     found = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_schema WHERE sql > ''")}
-    foreign = {sql for sql in found if not _is_ours(sql)}
-    if not set(SCHEMA) <= found or foreign:
+    foreign = found - {*schema, index, *text_index.SHADOWS}
+    if not set(schema) <= found or foreign:
         raise CorruptStoreError(
             f"{path} has tables, views or triggers that a store does not make: "
             f"{sorted(foreign)[:1]}. Restore a backup."
         )
 
 
-def _is_ours(sql: str) -> bool:
-    return sql in SCHEMA or sql == text_index.TABLE or sql in text_index.SHADOWS
+def format_of(connection: sqlite3.Connection) -> int:
+    """Format version of a catalog."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def _configure(connection: sqlite3.Connection, write: bool) -> None:
@@ -213,7 +241,7 @@ def read_meta(connection: sqlite3.Connection) -> dict[str, Any]:
     """All meta entries, checked: a store may come from somebody else."""
     rows = connection.execute("SELECT key, value FROM meta").fetchall()
     try:
-        meta = {key: json.loads(value) for key, value in rows}
+        meta = _NEW_IN_2 | {key: json.loads(value) for key, value in rows}
         wrong = [key for key, right in _META.items() if not right(meta[key])]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise CorruptStoreError(
@@ -246,8 +274,14 @@ _META: dict[str, Callable[[Any], bool]] = {
     "keep_originals": lambda v: isinstance(v, bool),
     "text_index": lambda v: isinstance(v, bool),
     "train_at": _whole,
+    "characters": _whole,
+    "trained_at": _whole,
     "seed": lambda v: isinstance(v, int),
 }
+
+
+_NEW_IN_2 = {"characters": 0, "trained_at": 0}
+"""Characters of texts and metadata ever written, and when the last dictionary was trained."""
 
 
 def write_meta(connection: sqlite3.Connection, entries: dict[str, Any]) -> None:

@@ -18,22 +18,17 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores.disk import catalog
-from attar.stores.disk.catalog import SegmentRow, document_crc
+from attar.stores.disk import catalog, documents
+from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.durable import explained, fsync_folder, write_file
 from attar.stores.disk.handles import file_crc
 from attar.stores.disk.library import CODECS, SEGMENTS, Library, codec_hash
 from attar.stores.disk.pieces import Piece, Target, write_pieces
 from attar.stores.disk.seal import Seal, read_seal, write_seal
-from attar.stores.filters.attributes import attributes
-from attar.stores.hybrid import text_index
+from attar.stores.disk.swap import remove_drafts
 from attar.stores.inputs import Batch
 from attar.stores.protocols import Codec
 
-_CHUNK = 500
-_DELETE_ATTRIBUTE = "DELETE FROM attributes WHERE key = ? AND type = ? AND value = ? AND row = ?"
-_INSERT_ATTRIBUTE = "INSERT INTO attributes VALUES(?, ?, ?, ?)"
-Texts = Sequence[str | None] | None
 logger = logging.getLogger(__name__)
 
 
@@ -52,10 +47,10 @@ class Change:
         self._codecs: list[tuple[str, Codec, int]] = []
         self._meta: dict[str, Any] = {}
         self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._documents: tuple[int, Batch] | None = None
+        self._insertion: documents.Insertion | None = None
         self._index_texts = False
         self._forgotten: list[str] = []
-        self._revised: tuple[list[int], Texts, Texts] | None = None
+        self._revision: documents.Revision | None = None
 
     def __enter__(self) -> Self:
         self._library.writing.acquire()
@@ -93,17 +88,17 @@ class Change:
         """Unregister a codec that no segment uses; its file goes after the commit."""
         self._forgotten.append(name)
 
-    def revise(self, slots: Sequence[int], texts: Texts, metadata: Texts) -> None:
-        """Replace texts and metadata (JSON text) of documents; None as a list leaves them."""
-        self._revised = (list(slots), texts, metadata)
+    def revise(self, revision: documents.Revision) -> None:
+        """Replace texts and metadata of documents."""
+        self._revision = revision
 
     def set_meta(self, **entries: Any) -> None:
         """Set meta entries."""
         self._meta |= entries
 
     def insert(self, first_slot: int, batch: Batch) -> None:
-        """Insert documents with consecutive slots."""
-        self._documents = (first_slot, batch)
+        """Insert documents with consecutive slots; before the segments, to pack meanwhile."""
+        self._insertion = documents.Insertion(self._library, first_slot, batch)
 
     def index_texts(self) -> None:
         """Make the full-text index of all documents."""
@@ -133,6 +128,8 @@ class Change:
                 self._undo()
                 raise
         finally:
+            if self._insertion is not None:
+                self._insertion.close()
             self._library.writing.release()
 
     def _undo(self) -> None:
@@ -151,11 +148,13 @@ class Change:
         unseal(library.folder)
         connection = library.connection
         connection.execute("BEGIN IMMEDIATE")
-        self._delete(connection)
-        self._insert(connection)
-        self._revise(connection)
+        documents.delete(library, connection, self._slots.tolist())
+        if self._insertion is not None:
+            self.set_meta(**self._insertion.write(connection))
+        if self._revision is not None:
+            self.set_meta(**self._revision.write(library, connection))
         if self._index_texts:
-            text_index.build(connection)
+            documents.index_words(library, connection)
         for name, codec, nbytes in self._codecs:
             connection.execute(
                 "INSERT OR IGNORE INTO codecs VALUES(?, ?, ?, ?)",
@@ -189,67 +188,6 @@ class Change:
                 self._library.codec_path(name).unlink(missing_ok=True)
         except OSError as error:
             logger.warning("Commit %d of %s is not tidied up: %s", counter, folder, error)
-
-    def _delete(self, connection: sqlite3.Connection) -> None:
-        slots = self._slots.tolist()
-        for start in range(0, len(slots), _CHUNK):
-            some = slots[start : start + _CHUNK]
-            marks = ",".join("?" * len(some))
-            rows = connection.execute(
-                f"SELECT row, metadata, text FROM documents WHERE row IN ({marks})", some
-            ).fetchall()
-            if self._library.meta["text_index"]:
-                text_index.remove(connection, [(row, text) for row, _, text in rows])
-            gone = [(*a, row) for row, metadata, _ in rows for a in attributes(metadata)]
-            connection.executemany(_DELETE_ATTRIBUTE, gone)
-            connection.execute(f"DELETE FROM documents WHERE row IN ({marks})", some)
-        connection.executemany("INSERT INTO tombstones VALUES(?)", [(s,) for s in slots])
-
-    def _insert(self, connection: sqlite3.Connection) -> None:
-        if self._documents is None:
-            return
-        first, batch = self._documents
-        rows = zip(batch.ids, batch.texts, batch.metadata, strict=True)
-        connection.executemany(
-            "INSERT INTO documents VALUES(?, ?, ?, ?, ?)",
-            (
-                (first + i, name, text, metadata, document_crc(name, text, metadata))
-                for i, (name, text, metadata) in enumerate(rows)
-            ),
-        )
-        connection.executemany(
-            _INSERT_ATTRIBUTE,
-            (
-                (*a, first + i)
-                for i, metadata in enumerate(batch.metadata)
-                if metadata is not None
-                for a in attributes(metadata)
-            ),
-        )
-        if self._library.meta["text_index"]:
-            text_index.insert(connection, enumerate(batch.texts, start=first))
-        catalog.write_meta(connection, {"next_row": first + len(batch)})
-
-    def _revise(self, connection: sqlite3.Connection) -> None:
-        if self._revised is None:
-            return
-        slots, texts, metadata = self._revised
-        for index, slot in enumerate(slots):
-            name, old_text, old = connection.execute(
-                "SELECT id, text, metadata FROM documents WHERE row = ?", (slot,)
-            ).fetchone()
-            text = old_text if texts is None else texts[index]
-            new = old if metadata is None else metadata[index]
-            if self._library.meta["text_index"] and text != old_text:
-                text_index.remove(connection, [(slot, old_text)])
-                text_index.insert(connection, [(slot, text)])
-            gone, come = attributes(old), attributes(new)
-            connection.executemany(_DELETE_ATTRIBUTE, [(*a, slot) for a in gone - come])
-            connection.executemany(_INSERT_ATTRIBUTE, [(*a, slot) for a in come - gone])
-            connection.execute(
-                "UPDATE documents SET text = ?, metadata = ?, crc = ? WHERE row = ?",
-                (text, new, document_crc(name, text, new), slot),
-            )
 
     def _swap(self, connection: sqlite3.Connection) -> None:
         for row in self._removed:
@@ -294,8 +232,10 @@ def remove_orphans(library: Library) -> list[str]:
         codecs = {
             f"{name}.safetensors" for (name,) in connection.execute("SELECT hash FROM codecs")
         }
-    removed = []
+    removed = remove_drafts(library.folder)
     for folder, ours, suffix in ((SEGMENTS, known, ".seg"), (CODECS, codecs, ".safetensors")):
+        # Archives and version control leave out folders that are empty.
+        (library.folder / folder).mkdir(exist_ok=True)
         for path in sorted((library.folder / folder).iterdir()):
             mine = path.name.endswith((suffix, f"{suffix}.tmp")) and path.is_file()
             if mine and path.name not in ours:

@@ -78,6 +78,13 @@ def connect_file(path: Path, mode: str) -> CatalogConnection:
     return connection
 
 
+def is_current(connection: sqlite3.Connection, path: Path) -> bool:
+    """Whether the file that the connection opened is still the one of this name."""
+    found = path.stat()
+    own = getattr(connection, "_inode", None)
+    return own == (found.st_dev, found.st_ino)
+
+
 def file_crc(path: Path) -> tuple[int, int]:
     """Size and crc32 of a file that SQLite may have open."""
     inode = _enter(path)

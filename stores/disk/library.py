@@ -13,7 +13,8 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.disk import catalog
-from attar.stores.disk.catalog import SegmentRow, is_whole
+from attar.stores.disk.catalog import SegmentRow
+from attar.stores.disk.handles import is_current
 from attar.stores.disk.seal import check_seal, read_seal
 from attar.stores.disk.segment import Segment
+from attar.stores.disk.texts import Stored, Texts
 from attar.stores.errors import CorruptStoreError, StoreError
 from attar.stores.exact import EXACT, ExactCodec
 from attar.stores.protocols import Codec
@@ -50,11 +53,13 @@ class Library:
         self._codecs: dict[str, Codec] = {}
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
+        self.texts = Texts(lambda: self.connection)
         self.meta: dict[str, Any] = {}
         self.snapshot = Snapshot(-1, (), ())
         connection = catalog.connect(folder, write)
         try:
             self._connection = connection
+            self.format = catalog.format_of(connection)
             self._check_seal()
             self.refresh()
         except BaseException:
@@ -96,18 +101,36 @@ class Library:
             for attempt in range(_TRIES):
                 witness = read_seal(self.folder).counter
                 if not self.write:
-                    if connection.in_transaction:
-                        connection.execute("ROLLBACK")
-                    connection.execute("BEGIN")
+                    connection = self._begin()
                 try:
                     self._load_checked(connection, witness)
-                    return
+                    # A catalog that was replaced just now may have met the log of the new one.
+                    if self.write or is_current(connection, self.folder / catalog.NAME):
+                        return
                 except CorruptStoreError:
                     # A writer may have replaced files between the catalog's answer and our look.
-                    if self.write or attempt == _TRIES - 1 or not self._moved(connection):
+                    last = self.write or attempt == _TRIES - 1
+                    if last or not self._moved(connection):
                         raise
 
+    def _begin(self) -> sqlite3.Connection:
+        """Start a read transaction on the newest commit, in the file that is the catalog now."""
+        connection = self.connection
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        if not is_current(connection, self.folder / catalog.NAME):
+            new = catalog.connect(self.folder, write=False)
+            self._connection, old = new, connection
+            old.close()
+            self.format = catalog.format_of(new)
+            self.texts = Texts(lambda: self.connection)
+            self.snapshot = replace(self.snapshot, counter=-1)
+        self.connection.execute("BEGIN")
+        return self.connection
+
     def _moved(self, connection: sqlite3.Connection) -> bool:
+        if not is_current(connection, self.folder / catalog.NAME):
+            return True
         before = catalog.read_meta(connection).get("counter")
         connection.execute("ROLLBACK")
         connection.execute("BEGIN")
@@ -188,8 +211,8 @@ class Library:
         """Ids of live slots."""
         with self.reading() as connection:
             found: dict[int, str] = {}
-            for chunk in _chunks(slots.tolist()):
-                sql = f"SELECT row, id FROM documents WHERE row IN ({_marks(chunk)})"
+            for chunk in chunks(slots.tolist()):
+                sql = f"SELECT row, id FROM documents WHERE row IN ({marks(chunk)})"
                 found.update(connection.execute(sql, chunk).fetchall())
         if len(found) != len(slots) or not all(isinstance(n, str) for n in found.values()):
             lost = next(s for s in slots.tolist() if not isinstance(found.get(s), str))
@@ -203,8 +226,8 @@ class Library:
         """Slots of the ids that exist."""
         with self.reading() as connection:
             found: dict[str, int] = {}
-            for chunk in _chunks(list(ids)):
-                sql = f"SELECT id, row FROM documents WHERE id IN ({_marks(chunk)})"
+            for chunk in chunks(list(ids)):
+                sql = f"SELECT id, row FROM documents WHERE id IN ({marks(chunk)})"
                 found.update(connection.execute(sql, chunk).fetchall())
         return found
 
@@ -212,12 +235,12 @@ class Library:
         """Slots and documents of the ids that exist, in the order of `ids`."""
         with self.reading() as connection:
             found: dict[str, tuple[int, Record]] = {}
-            for chunk in _chunks(list(ids)):
+            for chunk in chunks(list(ids)):
                 sql = (
                     "SELECT row, id, text, metadata, crc FROM documents "
-                    f"WHERE id IN ({_marks(chunk)})"
+                    f"WHERE id IN ({marks(chunk)})"
                 )
-                found.update((r[1], checked_record(*r)) for r in connection.execute(sql, chunk))
+                found.update((r[1], self._record(*r)) for r in connection.execute(sql, chunk))
         return [found[name] for name in ids if name in found]
 
     def after(self, slot: int, count: int) -> list[tuple[int, Record]]:
@@ -226,7 +249,19 @@ class Library:
             "SELECT row, id, text, metadata, crc FROM documents WHERE row > ? ORDER BY row LIMIT ?"
         )
         with self.reading() as connection:
-            return [checked_record(*r) for r in connection.execute(sql, (slot, count)).fetchall()]
+            return [self._record(*r) for r in connection.execute(sql, (slot, count)).fetchall()]
+
+    def _record(
+        self, slot: int, name: str, text: Stored, metadata: Stored, crc: int
+    ) -> tuple[int, Record]:
+        """Slot and record of one catalog row, compared with its checksum."""
+        plain = self.texts.whole(name, text, metadata, crc)
+        if plain is None:
+            raise CorruptStoreError(
+                f"The document of id {name!r:.80} is not what was committed. Run Store.verify for "
+                "the extent, then Store.repair."
+            )
+        return slot, Record(name, plain[0], None if plain[1] is None else json.loads(plain[1]))
 
     def close(self) -> None:
         """Let the files go; maps that somebody still holds stay valid."""
@@ -237,27 +272,17 @@ class Library:
                     connection.close()
 
 
-def checked_record(
-    slot: int, name: str, text: str | None, metadata: str | None, crc: int
-) -> tuple[int, Record]:
-    """Slot and record of one catalog row, compared with its checksum."""
-    if not is_whole(name, text, metadata, crc):
-        raise CorruptStoreError(
-            f"The document of id {name!r:.80} is not what was committed. Run Store.verify for the "
-            "extent, then Store.repair."
-        )
-    return slot, Record(name, text, None if metadata is None else json.loads(metadata))
-
-
 def codec_hash(content: bytes) -> str:
     """Name of a fitted codec: 128 bits of blake2b of its file."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _chunks(values: list[Any]) -> Iterable[list[Any]]:
+def chunks(values: list[Any]) -> Iterator[list[Any]]:
+    """Few enough values for one statement at a time."""
     for start in range(0, len(values), _CHUNK):
         yield values[start : start + _CHUNK]
 
 
-def _marks(values: list[Any]) -> str:
+def marks(values: list[Any]) -> str:
+    """Placeholders for values."""
     return ",".join("?" * len(values))

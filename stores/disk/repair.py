@@ -10,6 +10,7 @@ A broken codec file, or a catalog whose tables of segments or settings cannot be
 repair: there is nothing to read the codes with.
 """
 
+import contextlib
 import secrets
 import shutil
 import sqlite3
@@ -22,15 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.disk import catalog
-from attar.stores.disk.catalog import SegmentRow, is_whole
+from attar.stores.disk import texts as packing
+from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.durable import explained, fsync_folder
-from attar.stores.disk.handles import connect_file, file_crc
+from attar.stores.disk.handles import connect_file
 from attar.stores.disk.library import CODECS, SEGMENTS, codec_hash
 from attar.stores.disk.lock import WriterLock
 from attar.stores.disk.pieces import FromOriginals, Kept, Piece, Target, write_pieces
-from attar.stores.disk.seal import Seal, write_seal
 from attar.stores.disk.segment import Segment
-from attar.stores.errors import CorruptStoreError, StoreError
+from attar.stores.disk.swap import remove_drafts, replace_catalog, settle
+from attar.stores.errors import CorruptStoreError, StoreError, StoreLockedError
 from attar.stores.exact import EXACT, ExactCodec
 from attar.stores.filters.attributes import attributes
 from attar.stores.hybrid import text_index
@@ -38,7 +40,6 @@ from attar.stores.protocols import Codec
 from attar.stores.snapshot import SLOT, SQNORM, Part
 
 QUARANTINE = "quarantine"
-_CHUNK = 400
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,17 @@ class _Work:
     quarantined: list[str] = field(default_factory=list)
     rebuilt: int = 0
     originals_dropped: bool = False
+    dictionaries: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def counter(self) -> int:
+        """Number of the commit that the repair is."""
+        return int(self.meta["counter"]) + 1
+
+    @property
+    def quarantine(self) -> Path:
+        """Where this repair moves what is broken."""
+        return self.folder / QUARANTINE / f"{self.counter:012d}"
 
 
 def repair(
@@ -83,23 +95,26 @@ def repair(
     lock = WriterLock(folder, timeout)
     try:
         with explained("Repairing", folder):
-            return _repair(folder, load_codec)
+            done = _repair(folder, load_codec, timeout)
+            remove_drafts(folder)
+            return done
     finally:
         lock.release()
 
 
-def _repair(folder: Path, load_codec: Callable[[bytes], Codec] | None) -> Repaired:
+def _repair(folder: Path, load_codec: Callable[[bytes], Codec] | None, timeout: float) -> Repaired:
     connection = connect_file(folder / catalog.NAME, "rw")
     try:
         work, rows = _settings(folder, connection)
         _check_codecs(folder, rows, work.meta)
+        _set_aside(work, connection, timeout)
         _mend_segments(work, rows, load_codec)
         slots = np.concatenate([np.zeros(0, np.int64), *work.slots])
         dead = _readable(connection, "SELECT row FROM tombstones WHERE row > ? ORDER BY row")
-        documents, damaged = _documents(connection, slots, {row for (row,) in dead})
+        documents, damaged = _documents(work, connection, slots, {row for (row,) in dead})
+        _write_catalog(work, connection, documents, slots)
     finally:
         connection.close()
-    _write_catalog(work, documents, slots)
     unread = set(slots.tolist()) - {d[0] for d in documents} - {row for (row,) in dead}
     return Repaired(
         len(documents),
@@ -116,6 +131,7 @@ def _settings(folder: Path, connection: sqlite3.Connection) -> tuple[_Work, list
         meta = catalog.read_meta(connection)
         rows = catalog.read_segments(connection)
         codecs = connection.execute("SELECT * FROM codecs").fetchall()
+        dictionaries = _dictionaries(connection)
         needed = ("counter", "next_row", "dim", "metric", "codec", "keep_originals")
         if any(key not in meta for key in needed):
             raise CorruptStoreError("settings are missing")
@@ -124,7 +140,36 @@ def _settings(folder: Path, connection: sqlite3.Connection) -> tuple[_Work, list
             f"The catalog of {folder} cannot say which segments it has ({error}); that is beyond "
             "repair. Restore a backup."
         ) from error
-    return _Work(folder, meta, codecs), rows
+    return _Work(folder, meta, codecs, dictionaries=dictionaries), rows
+
+
+def _dictionaries(connection: sqlite3.Connection) -> dict[int, bytes]:
+    """The dictionaries of which a copy is whole; texts of the others are lost."""
+    if catalog.format_of(connection) == 1:
+        return {}
+    found = connection.execute("SELECT DISTINCT dictionary FROM dictionaries").fetchall()
+    whole = {}
+    for (number,) in found:
+        with contextlib.suppress(CorruptStoreError, sqlite3.Error):
+            whole[number] = packing.read_dictionary(connection, number)
+    return whole
+
+
+def _set_aside(work: _Work, connection: sqlite3.Connection, timeout: float) -> None:
+    """Keep the old catalog and its log, then have the log folded in, unless it is broken too."""
+    work.quarantine.mkdir(parents=True, exist_ok=True)
+    for name in (catalog.NAME, f"{catalog.NAME}-wal"):
+        if (work.folder / name).exists():
+            shutil.copyfile(work.folder / name, work.quarantine / name)
+    try:
+        settle(work.folder, connection, timeout)
+    except StoreLockedError as error:
+        raise StoreLockedError(
+            f"A repair replaces the catalog of {work.folder}, and somebody reads it. Close the "
+            "readers and repair again."
+        ) from error
+    except (sqlite3.Error, StoreError):
+        return
 
 
 def _check_codecs(folder: Path, rows: list[SegmentRow], meta: dict[str, Any]) -> None:
@@ -215,7 +260,7 @@ def _mend(
         if twin is not None and not work.originals_dropped:
             kinds.append((_as_it_is(twin), Kept(twin, good)))
     for target, piece in kinds:
-        name = f"{int(work.meta['counter']) + 1:012d}-{target.kind}-{secrets.token_hex(4)}.seg"
+        name = f"{work.counter:012d}-{target.kind}-{secrets.token_hex(4)}.seg"
         work.rows.append(write_pieces(folder / name, target, [piece]))
     if kinds:
         work.slots.append(kinds[0][1].slots)
@@ -239,15 +284,17 @@ def _readable(connection: sqlite3.Connection, sql: str) -> list[tuple[Any, ...]]
 
 
 def _documents(
-    connection: sqlite3.Connection, slots: NDArray[np.int64], dead: set[int]
+    work: _Work, connection: sqlite3.Connection, slots: NDArray[np.int64], dead: set[int]
 ) -> tuple[list[tuple[Any, ...]], set[str]]:
     """Whole documents that have a vector, and the ids of those that are lost."""
+    texts = packing.Texts(lambda: connection)
     kept: list[tuple[Any, ...]] = []
     lost: set[str] = set()
     have = set(slots.tolist())
     for row in _all_documents(connection, slots):
         slot, name, text, metadata, crc = row
-        if slot in have and slot not in dead and is_whole(name, text, metadata, crc):
+        known = slot in have and slot not in dead
+        if known and texts.whole(name, text, metadata, crc) is not None:
             kept.append(row)
         else:
             lost.add(str(name))
@@ -273,36 +320,24 @@ def _all_documents(
     return rows
 
 
-def _write_catalog(work: _Work, documents: list[tuple[Any, ...]], slots: NDArray[np.int64]) -> None:
+def _write_catalog(
+    work: _Work,
+    connection: sqlite3.Connection,
+    documents: list[tuple[Any, ...]],
+    slots: NDArray[np.int64],
+) -> None:
     """Write the catalog anew beside the old one and swap it in; move broken files away."""
     folder = work.folder
-    counter = int(work.meta["counter"]) + 1
-    quarantine = folder / QUARANTINE / f"{counter:012d}"
-    quarantine.mkdir(parents=True, exist_ok=True)
-    draft = folder / f"repair-{secrets.token_hex(4)}"
-    draft.mkdir()
-    try:
-        catalog.create(draft, work.meta | {"counter": counter})
-        connection = sqlite3.connect(draft / catalog.NAME, isolation_level=None)
-        try:
-            _fill(connection, work, documents, slots)
-        finally:
-            connection.close()
-        fsync_folder(folder / SEGMENTS)
-        size, crc = file_crc(draft / catalog.NAME)
-        for name in (catalog.NAME, f"{catalog.NAME}-wal", f"{catalog.NAME}-shm"):
-            if (folder / name).exists():
-                (quarantine / name).hardlink_to(folder / name)
-        for name in (f"{catalog.NAME}-wal", f"{catalog.NAME}-shm"):
-            (folder / name).unlink(missing_ok=True)
-        (draft / catalog.NAME).rename(folder / catalog.NAME)
-        write_seal(folder, Seal(counter, True, size, crc), durable=True)
-        fsync_folder(folder)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
+    fsync_folder(folder / SEGMENTS)
+    replace_catalog(
+        folder,
+        work.meta | {"counter": work.counter},
+        lambda new: _fill(new, work, documents, slots),
+        connection.close,
+    )
     for file in work.quarantined:
         if (folder / SEGMENTS / file).exists():
-            (folder / SEGMENTS / file).rename(quarantine / file)
+            (folder / SEGMENTS / file).rename(work.quarantine / file)
 
 
 def _fill(
@@ -311,18 +346,18 @@ def _fill(
     documents: list[tuple[Any, ...]],
     slots: NDArray[np.int64],
 ) -> None:
-    connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("BEGIN IMMEDIATE")
     connection.executemany("INSERT INTO codecs VALUES(?, ?, ?, ?)", work.codecs)
     for row in sorted(work.rows, key=lambda r: (r.kind, r.first_row)):
         catalog.insert_segment(connection, row)
+    for number, content in work.dictionaries.items():
+        packing.write_dictionary(connection, number, content)
+    unpack = packing.Texts(lambda: connection).unpack
     connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?)", documents)
-    found = ((*a, d[0]) for d in documents for a in attributes(d[3]))
+    found = ((*a, d[0]) for d in documents for a in attributes(unpack(d[3])))
     connection.executemany("INSERT INTO attributes VALUES(?, ?, ?, ?)", found)
     gone = set(slots.tolist()) - {d[0] for d in documents}
     connection.executemany("INSERT INTO tombstones VALUES(?)", [(s,) for s in sorted(gone)])
     if work.meta.get("text_index"):
-        text_index.build(connection)
+        text_index.build(connection, ((d[0], unpack(d[2])) for d in documents))
     beyond = [row.last_row + 1 for row in work.rows] + [int(work.meta["next_row"])]
     catalog.write_meta(connection, {"next_row": max(beyond)})
-    connection.execute("COMMIT")

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,10 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.disk import catalog
-from attar.stores.disk.catalog import SegmentRow, is_whole
+from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.library import CODECS, SEGMENTS, codec_hash
 from attar.stores.disk.seal import check_seal, read_seal
 from attar.stores.disk.segment import Segment
+from attar.stores.disk.texts import COPIES, Texts
 from attar.stores.errors import NotAStoreError, StoreError
 from attar.stores.exact import EXACT
 from attar.stores.filters.attributes import attributes
@@ -84,6 +86,7 @@ def _verify(folder: Path, connection: sqlite3.Connection, findings: _Findings) -
     slots = _segments(folder, rows, findings)
     findings.problems += _codec_problems(folder, connection, meta, rows)
     findings.problems += _layout_problems(rows, meta)
+    findings.problems += _dictionary_problems(connection)
     findings.problems += _document_problems(connection, slots, findings)
 
 
@@ -167,6 +170,25 @@ def _layout_problems(rows: list[SegmentRow], meta: dict[str, Any]) -> list[str]:
     return problems
 
 
+def _dictionary_problems(connection: sqlite3.Connection) -> list[str]:
+    """Both copies of every dictionary are whole and the same."""
+    if catalog.format_of(connection) == 1:
+        return []
+    copies: dict[int, list[bytes]] = {}
+    for number, crc, content in connection.execute(
+        "SELECT dictionary, crc, content FROM dictionaries"
+    ):
+        if isinstance(content, bytes) and zlib.crc32(content) == crc:
+            copies.setdefault(number, []).append(content)
+        else:
+            copies.setdefault(number, [])
+    return [
+        f"a copy of dictionary {number} is not what was committed"
+        for number, some in copies.items()
+        if len(some) != COPIES or len(set(some)) != 1
+    ]
+
+
 def _document_problems(
     connection: sqlite3.Connection,
     slots: dict[str, list[NDArray[np.int64]]],
@@ -179,15 +201,17 @@ def _document_problems(
         if indexed != there:
             problems.append(f"the full-text index has {indexed} of {there} documents")
     rows, wanted, names = [], 0, {}
-    for slot, name, text, metadata, crc in connection.execute("SELECT * FROM documents"):
+    texts = Texts(lambda: connection)
+    for slot, name, *stored in connection.execute("SELECT * FROM documents"):
         findings.documents += 1
         rows.append(slot)
-        if not is_whole(name, text, metadata, crc):
+        plain = texts.whole(name, *stored)
+        if plain is None:
             problems.append(f"document {name!r:.80} (slot {slot}) is not what was committed")
             continue
         names[slot] = name
-        json.loads(metadata or "{}")
-        wanted ^= _mixed((*a, slot) for a in attributes(metadata))
+        json.loads(plain[1] or "{}")
+        wanted ^= _mixed((*a, slot) for a in attributes(plain[1]))
     if wanted != _mixed(connection.execute("SELECT key, type, value, row FROM attributes")):
         problems.append("the index of metadata is not that of the documents")
     dead = [row for (row,) in connection.execute("SELECT row FROM tombstones")]

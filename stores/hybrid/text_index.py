@@ -1,7 +1,7 @@
 """BM25 over the texts of a store: an FTS5 table in its catalog, changed in the same transactions.
 
-The table reads its texts from `documents`, so they are not stored twice. A question becomes its
-words, each quoted, joined by OR: nothing in it is read as query syntax.
+The table keeps no texts of its own. A question becomes its words, each quoted, joined by OR:
+nothing in it is read as query syntax.
 """
 
 import re
@@ -12,10 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-TABLE = (
+_TOKENS = "tokenize='unicode61 remove_diacritics 2'"
+TABLE = f"CREATE VIRTUAL TABLE words USING fts5(text, content='', {_TOKENS})"
+TABLE_1 = (
     "CREATE VIRTUAL TABLE words USING fts5(text, content='documents', content_rowid='row', "
-    "tokenize='unicode61 remove_diacritics 2')"
+    f"{_TOKENS})"
 )
+"""In stores of format 1."""
 SHADOWS = (
     "CREATE TABLE 'words_data'(id INTEGER PRIMARY KEY, block BLOB)",
     "CREATE TABLE 'words_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID",
@@ -27,10 +30,10 @@ MOST_WORDS = 256
 _WORD = re.compile(r"\w+")
 
 
-def build(connection: sqlite3.Connection) -> None:
-    """Make the table from all documents."""
+def build(connection: sqlite3.Connection, rows: Iterable[tuple[int, str | None]]) -> None:
+    """Make the table from all documents (slot, text)."""
     connection.execute(TABLE)
-    connection.execute("INSERT INTO words(words) VALUES('rebuild')")
+    insert(connection, rows)
 
 
 def insert(connection: sqlite3.Connection, rows: Iterable[tuple[int, str | None]]) -> None:

@@ -18,7 +18,8 @@ WRITER = """
 import sys
 import numpy as np
 from tests.stores.test_crash import operations
-from tests.stores.worlds import reopen
+from tests.stores.worlds import pack_early, reopen
+pack_early()
 path, start = sys.argv[1], int(sys.argv[2])
 store = reopen(path, "w", timeout=10)
 print("open", flush=True)
@@ -32,6 +33,11 @@ def vector(number):
     return np.random.default_rng(number).normal(size=(1, DIM)).astype(np.float32)
 
 
+def text(word, number):
+    """Long enough to be compressed."""
+    return f"{word} {number}, and what else is there to say about the document {word} {number}"
+
+
 def operations(store, number):
     """The operation of this number; what it does depends on nothing else."""
     if number % 11 == 10:
@@ -39,11 +45,11 @@ def operations(store, number):
     elif number % 5 == 4:
         store.delete([f"d{number - 2}"])
     elif number % 5 == 3:
-        store.upsert([f"d{number - 3}"], vector(number), [f"again {number}"])
+        store.upsert([f"d{number - 3}"], vector(number), [text("again", number)])
     else:
         ids = [f"d{number}", f"e{number}"]
         x = np.concatenate([vector(number), vector(-number % 999)])
-        store.add(ids, x, [f"t{number}"] * 2, [{"n": number}] * 2)
+        store.add(ids, x, [text("t", number)] * 2, [{"n": number}] * 2)
 
 
 def expected(count):
@@ -55,9 +61,9 @@ def expected(count):
         if number % 5 == 4:
             truth.pop(f"d{number - 2}", None)
         elif number % 5 == 3:
-            truth[f"d{number - 3}"] = f"again {number}"
+            truth[f"d{number - 3}"] = text("again", number)
         else:
-            truth |= {f"d{number}": f"t{number}", f"e{number}": f"t{number}"}
+            truth |= dict.fromkeys([f"d{number}", f"e{number}"], text("t", number))
     return truth
 
 

@@ -12,25 +12,36 @@ from attar.stores.disk.repair import QUARANTINE, repair
 from attar.stores.disk.verify import verify
 from attar.stores.errors import CorruptStoreError, StoreError, StoreLockedError
 from attar.stores.store import Store
-from tests.stores.worlds import DIM, documents, names, reopen
+from tests.stores.worlds import DIM, documents, names, pack_early, reopen
 
 N = 150
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A closed store with two segments of each kind, deletions, a fitted codec."""
+    """A closed store with two segments of each kind, deletions, a fitted codec, packed texts."""
+    with pytest.MonkeyPatch.context() as patch:
+        pack_early(patch.setattr)
+        yield _whole(tmp_path_factory)
+
+
+def _whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("damage") / "whole"
     x = documents(N)
     codec = attar.codec("pca50%+float8_e4m3").fit(x)
     with Store.create(path, codec, metric="l2", keep_originals=True) as store:
         store.add(
-            names(100), x[:100], [f"text {i}" for i in range(100)], [{"n": i} for i in range(100)]
+            names(100),
+            x[:100],
+            [f"text {i} of the documents that are to be damaged" for i in range(100)],
+            [{"n": i} for i in range(100)],
         )
         store.add(names(N)[100:], x[100:])
         store.delete(["d3", "d120"])
         store.compact()
         store.upsert(["d1", "d2"], x[1:3], ["one", "two"])
+        kinds = store._library.connection.execute("SELECT DISTINCT typeof(text) FROM documents")
+        assert {"blob", "text"} <= {kind for (kind,) in kinds}
     assert verify(path).problems == ()
     return path
 
@@ -209,7 +220,10 @@ def test_repair_takes_out_damaged_documents(whole, tmp_path):
     path = tmp_path / "s"
     shutil.copytree(whole, path)
     catalog = path / "catalog.sqlite"
-    flip(catalog, catalog.read_bytes().index(b"text 42") + 5)
+    connection = sqlite3.connect(f"file:{catalog}?mode=ro&immutable=1", uri=True)
+    ((frame,),) = connection.execute("SELECT text FROM documents WHERE id = 'd42'").fetchall()
+    connection.close()
+    flip(catalog, catalog.read_bytes().index(frame) + len(frame) - 2)
     with pytest.raises(CorruptStoreError, match="crc32"):
         reopen(path)
     assert any("'d42'" in line for line in verify(path).problems)

@@ -19,17 +19,25 @@ from attar.stores.disk.segment import MAGIC, Segment
 from attar.stores.disk.verify import verify
 from attar.stores.errors import StoreError
 from attar.stores.store import Store
-from tests.stores.worlds import documents, names, reopen
+from tests.stores.worlds import documents, names, pack_early, reopen
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "whole"
+    words = "text of a document that somebody else has put into a store"
+    with pytest.MonkeyPatch.context() as patch:
+        pack_early(patch.setattr)
+        _fill(path, [f"{words} {i}" for i in range(40)])
+    return path
+
+
+def _fill(path, texts):
     with Store.create(path, attar.codec("int8"), metric="l2", text_index=True) as store:
-        store.add(names(40), documents(40), ["text"] * 40, [{"n": i} for i in range(40)])
+        store.add(names(40), documents(40), texts, [{"n": i} for i in range(40)])
         store.delete(["d3"])
         store.compact()
-    return path
+        assert store._library.texts.newest() == 1
 
 
 def use(path):
@@ -62,6 +70,7 @@ CELLS = st.sampled_from(
     + [("meta", "value"), ("documents", "row"), ("documents", "id"), ("documents", "crc")]
     + [("documents", "text"), ("documents", "metadata"), ("tombstones", "row")]
     + [("codecs", "hash"), ("codecs", "spec"), ("attributes", "row")]
+    + [("dictionaries", c) for c in ("dictionary", "copy", "crc", "content")]
 )
 
 

@@ -5,13 +5,14 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import attar
 from attar.stores.store import Store
-from tests.stores.worlds import reopen
+from tests.stores.worlds import pack_early, reopen
 
 DIM = 5
 IDS = [f"id{i}" for i in range(14)]
@@ -46,7 +47,7 @@ class StoreMachine(RuleBasedStateMachine):
     def documents(self, ids):
         seeds = [self.seed + i for i in range(len(ids))]
         self.seed += len(ids)
-        texts = [None if s % 4 == 0 else f"text {s}" for s in seeds]
+        texts = [None if s % 4 == 0 else f"text {s}, one of those that are packed" for s in seeds]
         notes = [{"s": s, "odd": bool(s % 2)} if s % 3 else None for s in seeds]
         return np.stack([vector(s) for s in seeds]), seeds, texts, notes
 
@@ -143,6 +144,11 @@ class StoreMachine(RuleBasedStateMachine):
         if hasattr(self, "store"):
             self.store.close()
         shutil.rmtree(self.root)
+
+
+@pytest.fixture(autouse=True)
+def early(monkeypatch):
+    pack_early(monkeypatch.setattr)
 
 
 TestStore = StoreMachine.TestCase

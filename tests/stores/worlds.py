@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 import attar
+from attar.stores.disk import texts
 from attar.stores.store import Store
 
 DIM = 12
@@ -34,6 +35,12 @@ def documents(n, dim=DIM, seed=0):
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, dim)) * np.arange(1, dim + 1) ** -0.7 + rng.normal(size=dim)
     return (x * rng.uniform(0.5, 2, size=(n, 1))).astype(np.float32)
+
+
+def pack_early(setattr=setattr):
+    """Compress texts from 500 characters on; pass monkeypatch.setattr to have it undone."""
+    setattr(texts, "FIRST_CHARACTERS", 500)
+    setattr(texts, "SHARE", 4)
 
 
 def names(n, prefix="d"):
