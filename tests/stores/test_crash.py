@@ -1,10 +1,9 @@
 """A writer that dies at any moment leaves the last commit, at most one operation more."""
 
-import os
+import contextlib
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 import time
 
 import numpy as np
@@ -12,21 +11,21 @@ import pytest
 
 import attar
 from attar.stores.store import Store
-from tests.stores.worlds import DIM, reopen
+from tests.stores.worlds import DIM, pack_early, reopen
 
-WRITER = """
-import sys
-import numpy as np
-from tests.stores.test_crash import operations
-from tests.stores.worlds import pack_early, reopen
-pack_early()
-path, start = sys.argv[1], int(sys.argv[2])
-store = reopen(path, "w", timeout=10)
-print("open", flush=True)
-for number in range(start, 10_000):
-    operations(store, number)
-    print(number, flush=True)
-"""
+# Forked from a server that has imported everything: a writer starts in milliseconds.
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(["tests.stores.test_crash"])
+
+
+def write(path, start, pipe):
+    """Do operation after operation and say so after each, until killed."""
+    pack_early()
+    store = reopen(path, "w", timeout=10)
+    pipe.send("open")
+    for number in range(start, 10_000):
+        operations(store, number)
+        pipe.send(number)
 
 
 def vector(number):
@@ -69,16 +68,28 @@ def expected(count):
 
 def run_and_kill(path, start, wait_for, delay):
     """Kill a writer `delay` seconds after its `wait_for`-th operation; returns how many it did."""
-    arguments = [sys.executable, "-c", WRITER, str(path), str(start)]
-    writer = subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, cwd=os.getcwd())
-    assert writer.stdout.readline() == "open\n"
-    lines = [writer.stdout.readline() for _ in range(wait_for)]
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    writer = CONTEXT.Process(target=write, args=(path, start, sender))
+    writer.start()
+    sender.close()
+    assert receiver.recv() == "open"
+    said = [receiver.recv() for _ in range(wait_for)]
     time.sleep(delay)
-    writer.send_signal(signal.SIGKILL)
-    lines += writer.stdout.read().splitlines()
-    writer.wait()
-    writer.stdout.close()
-    return int(lines[-1]) + 1 if lines else start
+    writer.kill()
+    said += drained(receiver)
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
+    return said[-1] + 1 if said else start
+
+
+def drained(receiver):
+    """All messages of a process that has ended, the last one perhaps cut off."""
+    said = []
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            said.append(receiver.recv())
+    receiver.close()
+    return said
 
 
 def check(path, acknowledged):

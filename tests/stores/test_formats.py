@@ -7,6 +7,7 @@ log), `floats` (a codec that is not fitted yet).
 
 import json
 import shutil
+import signal
 import sqlite3
 import zipfile
 from pathlib import Path
@@ -19,16 +20,18 @@ from attar.stores.disk.repair import repair
 from attar.stores.disk.verify import verify
 from attar.stores.errors import CorruptStoreError, StoreError, StoreLockedError
 from attar.stores.store import Store
-from tests.stores.test_syscalls import KILLED, needs_strace, run_traced
+from tests.stores.test_syscalls import injected, needs_strace, traced
+from tests.stores.test_syscalls import migrate as migrating
 from tests.stores.worlds import content, documents, pack_early, reopen
 
+FORMAT_1 = Path(__file__).parent / "formats" / "format1.zip"
 STORES = ("closed", "killed", "floats")
 
 
 @pytest.fixture(scope="module")
 def old(tmp_path_factory):
     folder = tmp_path_factory.mktemp("format1")
-    with zipfile.ZipFile(Path(__file__).parent / "formats" / "format1.zip") as archive:
+    with zipfile.ZipFile(FORMAT_1) as archive:
         archive.extractall(folder)
     return folder
 
@@ -156,21 +159,11 @@ def test_readers_hold_a_repair_back(tmp_path):
     assert verify(tmp_path / "s").whole
 
 
-OPEN = """
-import sys
-from tests.stores.worlds import pack_early, reopen
-pack_early()
-reopen(sys.argv[1], "w").close()
-"""
-
-
 def kill_while_migrating(old, truth, path, call, count):
     """One kill, then the store is whole: old or new for readers, new for the next writer."""
     shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(old / "killed", path)
-    status, _ = run_traced(
-        ["-e", f"trace={call}", "-e", f"inject={call}:signal=SIGKILL:when={count}"], OPEN, str(path)
-    )
+    status, _ = traced(migrating, (path,), injected(call, f"signal=SIGKILL:when={count}"))
     assert verify(path).problems == (), (call, count)
     with reopen(path) as store:
         assert answers(store) == truth["killed"], (call, count)
@@ -178,7 +171,7 @@ def kill_while_migrating(old, truth, path, call, count):
         assert answers(store) == truth["killed"], (call, count)
         assert store.info()["format"] == catalog.FORMAT
     assert not list(path.glob("draft-*"))
-    return status in KILLED
+    return status == -signal.SIGKILL
 
 
 @needs_strace

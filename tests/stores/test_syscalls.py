@@ -9,38 +9,45 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
+import time
+from pathlib import Path
 
 import pytest
 
 import attar
 from attar.stores.disk.verify import verify
 from attar.stores.store import Store
-from tests.stores.test_crash import check, expected
-from tests.stores.worlds import reopen
+from tests.stores.test_crash import CONTEXT, check, drained, expected, operations
+from tests.stores.worlds import pack_early, reopen
 
 CALLS = ("pwrite64", "fsync", "fdatasync", "rename", "unlink", "ftruncate")
 OPERATIONS = 13
 
-WRITER = """
-import sys
-from tests.stores.test_crash import operations
-from tests.stores.worlds import pack_early, reopen
-pack_early()
-try:
-    store = reopen(sys.argv[1], "w")
-except OSError as error:
-    sys.exit(f"refused to open: {error}")
-for number in range(int(sys.argv[2])):
+
+def write(path, count, pipe):
+    """The sequence of operations; one that the disk refuses is done again."""
+    pack_early()
+    pipe.recv()
     try:
-        operations(store, number)
+        store = reopen(path, "w")
     except OSError as error:
         assert "Free space" in str(error), error
-        print("refused", number, error.errno, flush=True)
-        operations(store, number)  # the disk has room again
-    print(number, flush=True)
-store.close()
-"""
+        return
+    for number in range(count):
+        try:
+            operations(store, number)
+        except OSError as error:
+            assert "Free space" in str(error), error
+            operations(store, number)  # the disk has room again
+        pipe.send(number)
+    store.close()
+
+
+def migrate(path, pipe):
+    """Open a store of an older format for writing."""
+    pack_early()
+    pipe.recv()
+    reopen(path, "w").close()
 
 
 def make(path):
@@ -48,56 +55,59 @@ def make(path):
     Store.create(path, attar.codec("int8"), keep_originals=True).close()
 
 
-KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
+def traced(target, arguments, options):
+    """Run `target(*arguments, pipe)` in a process under strace; returns exit code and messages.
 
-
-def run_traced(options, program, *arguments):
-    """Run a program under strace; returns its exit status and what it printed.
-
-    With --seccomp-bpf strace 6.1 injects errors but no signals: nobody would be killed.
+    With --seccomp-bpf strace 6.1 would inject errors but no signals: nobody would be killed.
     """
-    command = ["strace", "-f", "-qqq", *options, sys.executable, "-c", program, *arguments]
-    environment = os.environ | {"PYTHONDONTWRITEBYTECODE": "1"}
-    run = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert "Traceback" not in run.stderr, run.stderr
-    return run.returncode, run.stdout.splitlines()
-
-
-def traced(path, options, log):
-    """Run the sequence of operations under strace."""
-    return run_traced(["-o", str(log), *options], WRITER, str(path), str(OPERATIONS))
+    here, there = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=target, args=(*arguments, there))
+    process.start()
+    there.close()
+    command = ["strace", "-f", "-qqq", "-p", str(process.pid), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE) as tracer:
+        while "TracerPid:\t0" in Path(f"/proc/{process.pid}/status").read_text():
+            assert tracer.poll() is None, tracer.stderr.read()
+            time.sleep(0.002)
+        here.send("go")
+        said = drained(here)
+        process.join()
+    return process.exitcode, said
 
 
 def points(path, log):
     """How often each call occurs: (call, count)."""
     make(path)
-    _, lines = traced(path, ["--seccomp-bpf", "-e", f"trace={','.join(CALLS)}"], log)
-    assert lines[-1] == str(OPERATIONS - 1)
+    options = ["-o", str(log), "-e", f"trace={','.join(CALLS)}"]
+    status, said = traced(write, (path, OPERATIONS), options)
+    assert (status, said[-1]) == (0, OPERATIONS - 1)
     text = log.read_text()
     return [(call, text.count(f" {call}(")) for call in CALLS]
 
 
-def _injected(call, what):
-    return ["-e", f"trace={call}", "-e", f"inject={call}:{what}"]
+def injected(call, what):
+    """Options that do something to one call."""
+    return ["-o", os.devnull, "-e", f"trace={call}", "-e", f"inject={call}:{what}"]
 
 
-def kill_at(path, log, call, count):
+def kill_at(path, call, count):
     """Kill at one call, then check that a prefix of the operations is there, and go on."""
     make(path)
-    status, lines = traced(path, _injected(call, f"signal=SIGKILL:when={count}"), log)
-    assert status in KILLED, (call, count, status)
-    acknowledged = int(lines[-1]) + 1 if lines else 0
+    options = injected(call, f"signal=SIGKILL:when={count}")
+    status, said = traced(write, (path, OPERATIONS), options)
+    assert status == -signal.SIGKILL, (call, count, status)
+    acknowledged = said[-1] + 1 if said else 0
     check(path, acknowledged)
     assert verify(path).problems == (), (call, count)
 
 
-def refuse_at(path, log, call, count):
+def refuse_at(path, call, count):
     """Refuse one call for want of space: that operation fails whole, and works when repeated."""
     make(path)
-    injected = ["--seccomp-bpf", *_injected(call, f"error=ENOSPC:when={count}")]
-    _, lines = traced(path, injected, log)
-    done = sum(line.isdigit() for line in lines)
-    assert done in (0, OPERATIONS), (call, count, lines)
+    options = injected(call, f"error=ENOSPC:when={count}")
+    status, said = traced(write, (path, OPERATIONS), options)
+    done = len(said)
+    assert (status, done) in ((0, 0), (0, OPERATIONS)), (call, count, status, said)
     with reopen(path, "w") as store:
         assert {r.id: r.text for r in store.iter()} == expected(done), (call, count)
         assert len(list((path / "segments").iterdir())) == 2 * store.info()["segments"]
@@ -115,7 +125,7 @@ def test_killed_or_refused_at_system_calls(tmp_path):
     found = points(path, log)
     assert all(count > 0 for _, count in found), found
     for index, (call, count) in enumerate(found):
-        kill_at(path, log, call, 1 + (7 * index + count // 2) % count)
-        kill_at(path, log, call, count)
+        kill_at(path, call, 1 + (7 * index + count // 2) % count)
+        kill_at(path, call, count)
         if call in ("pwrite64", "fsync", "fdatasync"):
-            refuse_at(path, log, call, 1 + (5 * index + count // 3) % count)
+            refuse_at(path, call, 1 + (5 * index + count // 3) % count)

@@ -1,18 +1,22 @@
-"""Hours of what the tests do for seconds: `python -m tests.stores.torture [--kills N] [--calls]`.
+"""All of what the tests take a share of: `python -m tests.stores.torture [--kills N] [--calls]`.
 
 --kills N   N random kills of one writer, contents checked after each
---calls     a kill and a refusal at every single system call of a sequence of operations
+--calls     a kill and a refusal at every single system call of a sequence of operations, and a kill
+            at every one of a migration from format 1
 """
 
 import argparse
+import json
 import random
 import tempfile
+import zipfile
 from pathlib import Path
 
 import attar
 from attar.stores.store import Store
 from tests.stores.test_crash import check, run_and_kill
-from tests.stores.test_syscalls import kill_at, points, refuse_at
+from tests.stores.test_formats import FORMAT_1, kill_while_migrating
+from tests.stores.test_syscalls import CALLS, kill_at, points, refuse_at
 
 
 def kills(path, count, seed):
@@ -31,15 +35,29 @@ def calls(path, log):
     total = 0
     for call, count in points(path, log):
         for n in range(1, count + 1):
-            kill_at(path, log, call, n)
+            kill_at(path, call, n)
             total += 1
             if call in ("pwrite64", "fsync", "fdatasync"):
-                refuse_at(path, log, call, n)
+                refuse_at(path, call, n)
                 total += 1
             if n % 20 == 0 or n == count:
                 print(
                     f"{call}: {n} of {count} points, {total} runs so far, nothing lost", flush=True
                 )
+
+
+def migrations(path):
+    """Kill at the first, second, ... call of each kind until a migration comes to its end."""
+    old = path.parent / "format1"
+    with zipfile.ZipFile(FORMAT_1) as archive:
+        archive.extractall(old)
+    truth = json.loads((old / "truth.json").read_text())
+    for call in CALLS:
+        n = 1
+        while kill_while_migrating(old, truth, path, call, n):
+            n += 1
+        assert n > 1, call
+        print(f"migration, {call}: {n - 1} points, whole after each", flush=True)
 
 
 def main():
@@ -51,6 +69,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if options.calls:
             calls(Path(folder) / "calls", Path(folder) / "log")
+            migrations(Path(folder) / "migrations")
         if options.kills:
             kills(Path(folder) / "kills", options.kills, options.seed)
 
