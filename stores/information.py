@@ -40,6 +40,27 @@ def describe(library: Library) -> dict[str, Any]:
     }
 
 
+_SIZES = {
+    "texts": "SELECT sum(length(CAST(text AS BLOB))) FROM documents",
+    "metadata": "SELECT sum(length(CAST(metadata AS BLOB))) FROM documents",
+    "ids": "SELECT 2 * sum(length(CAST(id AS BLOB))) FROM documents",
+    "filters": "SELECT sum(length(CAST(key || value AS BLOB))) FROM attributes",
+}
+_WORDS = (
+    "SELECT (SELECT sum(length(block)) FROM words_data) + "
+    "(SELECT sum(length(sz)) FROM words_docsize)"
+)
+
+
+def sizes(library: Library) -> dict[str, int]:
+    """Bytes of what the catalog keeps (without the pages' own share), the full-text index apart."""
+    asked = _SIZES | ({"full_text": _WORDS} if library.meta["text_index"] else {})
+    with library.reading() as connection:
+        return {
+            what: int(connection.execute(sql).fetchone()[0] or 0) for what, sql in asked.items()
+        }
+
+
 def _disk(library: Library) -> dict[str, int]:
     """Bytes of the files by kind; the catalog counts with its log."""
     snapshot, folder = library.snapshot, library.folder

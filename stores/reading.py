@@ -16,7 +16,7 @@ from attar.stores.hybrid import fuse, shape
 from attar.stores.hybrid.mmr import maximal_marginal_relevance
 from attar.stores.hybrid.retrieve import DEPTH, Wanted, dense_hits, hybrid_hits
 from attar.stores.hybrid.shape import Ranking
-from attar.stores.information import describe
+from attar.stores.information import describe, sizes
 from attar.stores.protocols import Encoder
 from attar.stores.records import Record
 from attar.stores.scan.how import How
@@ -223,6 +223,10 @@ class StoreReading:
     def info(self) -> dict[str, Any]:
         """What the store is and what it costs, as plain values."""
         return describe(self._library)
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of texts, metadata, ids, filters and the full-text index; reads all of them."""
+        return sizes(self._library)
 
     @property
     def path(self) -> Path:

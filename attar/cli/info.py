@@ -16,6 +16,7 @@ def info(
     """Print what a store holds, how it is coded, and what it takes on disk."""
     with attar.open(folder) as store:
         facts = store.info()
+        facts["catalog"] = store.sizes()
     if as_json:
         write_json(facts)
         return

@@ -53,12 +53,12 @@ class Library:
         self._codecs: dict[str, Codec] = {}
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
-        self.texts = Texts(lambda: self.connection)
         self.meta: dict[str, Any] = {}
         self.snapshot = Snapshot(-1, (), ())
         connection = catalog.connect(folder, write)
         try:
             self._connection = connection
+            self.texts = Texts(connection)
             self.format = catalog.format_of(connection)
             self._check_seal()
             self.refresh()
@@ -123,7 +123,7 @@ class Library:
             self._connection, old = new, connection
             old.close()
             self.format = catalog.format_of(new)
-            self.texts = Texts(lambda: self.connection)
+            self.texts = Texts(new)
             self.snapshot = replace(self.snapshot, counter=-1)
         self.connection.execute("BEGIN")
         return self.connection

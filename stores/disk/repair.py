@@ -287,7 +287,7 @@ def _documents(
     work: _Work, connection: sqlite3.Connection, slots: NDArray[np.int64], dead: set[int]
 ) -> tuple[list[tuple[Any, ...]], set[str]]:
     """Whole documents that have a vector, and the ids of those that are lost."""
-    texts = packing.Texts(lambda: connection)
+    texts = packing.Texts(connection)
     kept: list[tuple[Any, ...]] = []
     lost: set[str] = set()
     have = set(slots.tolist())
@@ -351,7 +351,7 @@ def _fill(
         catalog.insert_segment(connection, row)
     for number, content in work.dictionaries.items():
         packing.write_dictionary(connection, number, content)
-    unpack = packing.Texts(lambda: connection).unpack
+    unpack = packing.Texts(connection).unpack
     connection.executemany("INSERT INTO documents VALUES(?, ?, ?, ?, ?)", documents)
     found = ((*a, d[0]) for d in documents for a in attributes(unpack(d[3])))
     connection.executemany("INSERT INTO attributes VALUES(?, ?, ?, ?)", found)

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.stores.disk.mapping import map_file
 from attar.stores.errors import CorruptStoreError, NotAStoreError
 from attar.stores.types import Field
 
@@ -188,7 +189,7 @@ class Segment:
         self.nbytes = nbytes
         try:
             self._compare_size()
-            self._map = np.memmap(path, np.uint8, "r")
+            self._map = map_file(path, nbytes)
         except FileNotFoundError:
             raise CorruptStoreError(f"{path} is registered but missing. {_REMEDY}") from None
         text, table, start = self._read_header(header_crc)

@@ -13,7 +13,7 @@ without it all its texts would be lost.
 
 import sqlite3
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import zstandard
@@ -40,7 +40,7 @@ Stored = str | bytes | None
 class Texts:
     """Unpacks the texts of one catalog, one thread at a time."""
 
-    def __init__(self, connection: Callable[[], sqlite3.Connection]) -> None:
+    def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
         self._open: dict[int, zstandard.ZstdDecompressor] = {}
         self._press: tuple[int, zstandard.ZstdCompressor] | None = None
@@ -48,16 +48,16 @@ class Texts:
     def newest(self) -> int:
         """Number of the dictionary that the catalog trained last; 0 when there is none."""
         return int(
-            self._connection()
-            .execute("SELECT coalesce(max(dictionary), 0) FROM dictionaries")
-            .fetchone()[0]
+            self._connection.execute(
+                "SELECT coalesce(max(dictionary), 0) FROM dictionaries"
+            ).fetchone()[0]
         )
 
     def press(self) -> zstandard.ZstdCompressor | None:
         """What packs with the newest dictionary; None when there is none. For one thread."""
         number = self.newest()
         if number and (self._press is None or self._press[0] != number):
-            self._press = number, compressor(read_dictionary(self._connection(), number))
+            self._press = number, compressor(read_dictionary(self._connection, number))
         return None if self._press is None else self._press[1]
 
     def unpack(self, stored: Stored) -> str | None:
@@ -77,7 +77,7 @@ class Texts:
 
     def _reader(self, number: int) -> zstandard.ZstdDecompressor:
         if number not in self._open:
-            dictionary = zstandard.ZstdCompressionDict(read_dictionary(self._connection(), number))
+            dictionary = zstandard.ZstdCompressionDict(read_dictionary(self._connection, number))
             self._open[number] = zstandard.ZstdDecompressor(dict_data=dictionary, format=_FORMAT)
         return self._open[number]
 

@@ -201,7 +201,7 @@ def _document_problems(
         if indexed != there:
             problems.append(f"the full-text index has {indexed} of {there} documents")
     rows, wanted, names = [], 0, {}
-    texts = Texts(lambda: connection)
+    texts = Texts(connection)
     for slot, name, *stored in connection.execute("SELECT * FROM documents"):
         findings.documents += 1
         rows.append(slot)

@@ -62,7 +62,13 @@ def test_search_finds_what_a_document_says(index: Path, collection: Path) -> Non
 def test_info_says_what_it_costs(index: Path) -> None:
     facts = json.loads(attar_command("info", index, "--json").out)
     assert (facts["serving"], facts["bytes_per_vector"], facts["originals"]) == ("int8", 386, True)
-    assert "bytes_per_vector" in attar_command("info", index).out
+    assert facts["catalog"]["texts"] > 1000
+    assert "full_text" not in facts["catalog"]
+    with attar.open(index, "w") as store:
+        store.index_texts()
+    shown = attar_command("info", index).out
+    assert "bytes_per_vector" in shown
+    assert "full_text" in shown
 
 
 def test_evaluate_measures_against_the_judgements_and_the_originals(

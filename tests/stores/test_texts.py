@@ -120,7 +120,7 @@ def press(samples):
         "CREATE TABLE dictionaries(dictionary INTEGER, copy INTEGER, crc INTEGER, content BLOB)"
     )
     packing.write_dictionary(connection, 1, content)
-    return packing.compressor(content), packing.Texts(lambda: connection)
+    return packing.compressor(content), packing.Texts(connection)
 
 
 @pytest.fixture(scope="module")
