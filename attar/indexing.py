@@ -3,14 +3,23 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attar.codecs import codec as parse_codec
 from attar.encoders import encoder as make_encoder
-from attar.retrieval.indexing.build import Wiring, open_or_create, plan_build, run_build
+from attar.retrieval.indexing.build import (
+    Plan,
+    Wiring,
+    open_or_create,
+    plan_build,
+    run_build,
+)
 from attar.retrieval.sources import NpySource, Source, read_source
 from attar.store import Store
 from attar.stores.store import StorePath
+
+if TYPE_CHECKING:
+    from attar.retrieval.indexing.ray_engine import RayEngine
 
 Advance = Callable[[int], None]
 Progress = Callable[[str, int, int], AbstractContextManager[Advance]]
@@ -26,6 +35,7 @@ def build_index(
     seed: int = 0,
     keep_originals: bool = False,
     overwrite: bool = False,
+    engine: "RayEngine | str" = "local",
     progress: Progress | None = None,
     **reading: Any,
 ) -> Store:
@@ -43,6 +53,9 @@ def build_index(
         Object or name; not used for `.npy`, which is vectors already.
     codec
         Spec string, fitted on the 65,536 documents whose ids hash lowest with `seed`.
+    engine
+        "local", or "ray" (extra `ray`), or a `RayEngine` that says how many workers: actors on a
+        Ray cluster embed and encode. Ids and codes are those of the local build on one thread.
     progress
         `(label, total, done)` to a context manager that gives `advance(count)`.
 
@@ -51,6 +64,7 @@ def build_index(
     Store
         Open for writing; close it.
     """
+    run = _runner(engine)
     corpus = source if isinstance(source, Source) else read_source(Path(source), **reading)
     embedder = None if isinstance(corpus, NpySource) else make_encoder(encoder)
     plan = plan_build(corpus, Path(out), parse_codec(codec), embedder, metric, seed, keep_originals)
@@ -59,11 +73,22 @@ def build_index(
     show = progress or _silent
     try:
         with show(label, plan.total, len(store)) as advance:
-            run_build(plan, store, advance)
+            run(plan, store, advance)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _runner(engine: "RayEngine | str") -> Callable[[Plan, Store, Advance], None]:
+    if engine == "local":
+        return run_build
+    from attar.retrieval.indexing.ray_engine import RayEngine
+
+    chosen = RayEngine() if engine == "ray" else engine
+    if not isinstance(chosen, RayEngine):
+        raise ValueError(f"engine is 'local', 'ray' or a RayEngine, got {engine!r}.")
+    return chosen.run
 
 
 def _silent(label: str, total: int, done: int) -> AbstractContextManager[Advance]:

@@ -17,7 +17,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.stores import creation, growth, inputs, recoding
+from attar.stores import adoption, creation, growth, inputs, recoding
+from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.change import Change, plain_json, remove_orphans, seal_catalog
 from attar.stores.disk.documents import Revision
 from attar.stores.disk.durable import explained
@@ -343,6 +344,23 @@ class Store(StoreReading):
             if not library.meta["text_index"]:
                 with Change(library, "Indexing texts") as change:
                     change.index_texts()
+
+    @property
+    def form(self) -> adoption.Form:
+        """What new segments of this store are like, for `stores.adoption.prepare`."""
+        return adoption.form_of(self._library)
+
+    def adopt(
+        self,
+        folder: Path,
+        rows: Sequence[SegmentRow],
+        documents: Iterable[Batch],
+        progress: dict[str, Any] | None = None,
+    ) -> None:
+        """Register documents that others encoded, in one commit; see `stores.adoption`."""
+        library = self._writable()
+        with library.writing:
+            adoption.adopt(library, folder, rows, documents, plain_json(progress, "progress"))
 
     def set_progress(self, progress: dict[str, Any] | None) -> None:
         """Replace the progress record in a commit of its own."""

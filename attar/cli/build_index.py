@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -31,6 +31,9 @@ def build_index(
     keep_originals: Annotated[bool, typer.Option(help="Keep float32 vectors too.")] = False,
     seed: Annotated[int, typer.Option(help="Of the training sample.")] = 0,
     overwrite: Annotated[bool, typer.Option(help="Replace a store that is there.")] = False,
+    engine: Annotated[str, typer.Option(help="local, or ray (extra ray).")] = "local",
+    workers: Annotated[int, typer.Option(help="Of the engine ray.")] = 2,
+    gpus: Annotated[float, typer.Option(help="Of each of these workers.")] = 0,
     skip_unreadable: Annotated[bool, typer.Option(help="Leave out PDFs that fail.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, no progress.")] = False,
 ) -> None:
@@ -54,6 +57,7 @@ def build_index(
         seed=seed,
         keep_originals=keep_originals,
         overwrite=overwrite,
+        engine=_engine(engine, workers, gpus),
         progress=partial(progress, quiet=as_json),
     ) as store:
         facts = store.info()
@@ -70,3 +74,11 @@ def build_index(
         f"{out}: {facts['n']:,} documents as {facts['serving']}, {facts['bytes_per_vector']} bytes "
         f"a vector, {size} in all and {human_bytes(facts['side_bytes'])} beside."
     )
+
+
+def _engine(name: str, workers: int, gpus: float) -> Any:
+    if name != "ray":
+        return name
+    from attar.retrieval.indexing.ray_engine import RayEngine
+
+    return RayEngine(workers, gpus=gpus)

@@ -140,7 +140,7 @@ def _continue(plan: Plan, wiring: Wiring[S]) -> S:
 
 def run_build(plan: Plan, store: Store, advance: Advance = lambda count: None) -> None:
     """Bring an open store to the end of its plan; `advance(count)` as documents are done."""
-    progress = store.progress or {"phase": _first_phase(plan), "next": 0}
+    progress = store.progress or {"phase": first_phase(plan), "next": 0}
     if isinstance(plan.source, NpySource):
         _stream_vectors(plan.source, store, progress["next"], advance)
     else:
@@ -152,7 +152,7 @@ def run_build(plan: Plan, store: Store, advance: Advance = lambda count: None) -
     store.set_progress({"phase": "done", "next": plan.total})
 
 
-def _first_phase(plan: Plan) -> str:
+def first_phase(plan: Plan) -> str:
     """A codec that learns nothing needs no sample, and a corpus that fits the sample is one."""
     return "sample" if plan.recipe.learns and plan.sample.size < plan.total else "rest"
 
@@ -176,7 +176,7 @@ def _stream_texts(plan: Plan, store: Store, phase: str, start: int, advance: Adv
 
 def _of_phase(plan: Plan, phase: str, start: int) -> Iterator[tuple[int, Document]]:
     """Documents of a phase from number `start` on, each with its number in the source."""
-    everything = _first_phase(plan) == "rest"
+    everything = first_phase(plan) == "rest"
     for number, document in enumerate(plan.source.documents(start), start):
         if everything or (document.id in plan.sample) == (phase == "sample"):
             yield number, document

@@ -33,6 +33,14 @@ class Placed:
     markdown: bool = False
 
 
+@dataclass(frozen=True)
+class Mark:
+    """Where a document begins: whole documents before it, and pieces of its own before it."""
+
+    whole: int
+    piece: int = 0
+
+
 class Source(ABC):
     """A corpus that can be read again and again, always in the same order.
 
@@ -103,24 +111,28 @@ class Source(ABC):
             if number >= start:
                 yield placed.document
 
-    def _cut(self, whole: Iterator[Placed]) -> Iterator[Placed]:
+    @final
+    def marked(self) -> Iterator[tuple[Mark, Document]]:
+        """Every document with its mark, not checked against the others."""
+        for whole, placed in enumerate(self.read()):
+            for piece, part in enumerate(self.pieces(placed)):
+                yield Mark(whole, piece), part.document
+
+    @final
+    def pieces(self, placed: Placed) -> Iterator[Placed]:
+        """A whole document as it is, or its chunks."""
         if self.chunking is None:
-            yield from whole
+            yield placed
             return
+        document = placed.document
+        for number, (at, text) in enumerate(self.chunking.cut(document.text, placed.markdown), 1):
+            origin = {"chunk_of": document.id, "chunk_start": at, "chunk_end": at + len(text)}
+            chunk = Document(f"{document.id}#{number:04d}", text, {**document.metadata, **origin})
+            yield Placed(placed.place, chunk)
+
+    def _cut(self, whole: Iterator[Placed]) -> Iterator[Placed]:
         for placed in whole:
-            document = placed.document
-            for number, (at, text) in enumerate(
-                self.chunking.cut(document.text, placed.markdown), 1
-            ):
-                origin = {
-                    "chunk_of": document.id,
-                    "chunk_start": at,
-                    "chunk_end": at + len(text),
-                }
-                chunk = Document(
-                    f"{document.id}#{number:04d}", text, {**document.metadata, **origin}
-                )
-                yield Placed(placed.place, chunk)
+            yield from self.pieces(placed)
 
     def _repeated(self, second: Placed) -> None:
         # Only digests are kept, so the first place is looked up by reading once more.

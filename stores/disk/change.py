@@ -11,6 +11,7 @@ import logging
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 
 from attar.stores.disk import catalog, documents
 from attar.stores.disk.catalog import SegmentRow
-from attar.stores.disk.durable import explained, fsync_folder, write_file
+from attar.stores.disk.durable import copy_file, explained, fsync_folder, write_file
 from attar.stores.disk.handles import file_crc
 from attar.stores.disk.library import CODECS, SEGMENTS, Library, codec_hash
 from attar.stores.disk.pieces import Piece, Target, write_pieces
@@ -47,7 +48,7 @@ class Change:
         self._codecs: list[tuple[str, Codec, int]] = []
         self._meta: dict[str, Any] = {}
         self._slots: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._insertion: documents.Insertion | None = None
+        self._insertion: documents.Insertion | documents.Insertions | None = None
         self._index_texts = False
         self._forgotten: list[str] = []
         self._revision: documents.Revision | None = None
@@ -96,9 +97,23 @@ class Change:
         """Set meta entries."""
         self._meta |= entries
 
+    def take_segment(self, path: Path, row: SegmentRow) -> None:
+        """Register a segment that was written elsewhere; the file at `path` stays."""
+        counter = self._library.snapshot.counter + 1
+        name = f"{counter:012d}-{row.kind}-{secrets.token_hex(4)}.seg"
+        own = self._library.folder / SEGMENTS / name
+        self._files.append(own)
+        with explained(self._doing, self._library.folder):
+            copy_file(path, own)
+        self._added.append(replace(row, file=name))
+
     def insert(self, first_slot: int, batch: Batch) -> None:
         """Insert documents with consecutive slots; before the segments, to pack meanwhile."""
         self._insertion = documents.Insertion(self._library, first_slot, batch)
+
+    def stream(self, first_slot: int, batches: Iterable[Batch]) -> None:
+        """As `insert`, for batches that are made while the commit runs."""
+        self._insertion = documents.Insertions(self._library, first_slot, batches)
 
     def index_texts(self) -> None:
         """Make the full-text index of all documents."""

@@ -4,7 +4,7 @@ Packing takes about as long as inserting, so a thread does it while vectors are 
 """
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -35,17 +35,22 @@ class _Packed:
 
 
 class Insertion:
-    """New documents with consecutive slots from `first` on, on their way into the catalog."""
+    """New documents with consecutive slots from `first` on, on their way into the catalog.
 
-    def __init__(self, library: Library, first: int, batch: Batch) -> None:
+    after: the insertion before, in the same commit; it alone trains a dictionary, for both.
+    """
+
+    def __init__(
+        self, library: Library, first: int, batch: Batch, after: "Insertion | None" = None
+    ) -> None:
         self.library, self.first, self.batch = library, first, batch
         meta = library.meta
-        before = int(meta["characters"])
+        before = int(meta["characters"]) if after is None else after.characters
         self.characters = before + characters(batch.texts) + characters(batch.metadata)
         trained = int(meta["trained_at"])
-        self.trains = self.characters >= max(packing.FIRST_CHARACTERS, packing.GROWTH * trained)
+        self.trains = after is None and self.characters >= max(packing.FIRST_CHARACTERS, packing.GROWTH * trained)
         with library.reading() as connection:
-            self._press = library.texts.press()
+            self._press = library.texts.press() if after is None else after._press
             self._number = library.texts.newest() + 1
             self._old: list[tuple[int, str | None, str | None]] = []
             # What lies there plain is little when the first dictionary is trained.
@@ -74,6 +79,7 @@ class Insertion:
         if self.trains:
             dictionary = packing.train(self._samples(), self._number)
             press = press if dictionary is None else packing.compressor(dictionary)
+            self._press = press
         rows = []
         for index, name in enumerate(self.batch.ids):
             text, metadata = self.batch.texts[index], self.batch.metadata[index]
@@ -124,6 +130,29 @@ class Insertion:
         """Wait for the thread."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+
+class Insertions:
+    """Batches of new documents that are made while the commit runs, one in memory at a time."""
+
+    def __init__(self, library: Library, first: int, batches: Iterable[Batch]) -> None:
+        self._library, self._first, self._batches = library, first, batches
+
+    def write(self, connection: sqlite3.Connection) -> dict[str, int]:
+        """Insert everything in the open transaction; returns entries for meta."""
+        meta: dict[str, int] = {}
+        first, before = self._first, None
+        for batch in self._batches:
+            before = Insertion(self._library, first, batch, before)
+            try:
+                meta |= before.write(connection)
+            finally:
+                before.close()
+            first += len(batch)
+        return meta
+
+    def close(self) -> None:
+        """Nothing runs between the batches."""
 
 
 def delete(library: Library, connection: sqlite3.Connection, slots: list[int]) -> None:

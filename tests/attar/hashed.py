@@ -19,3 +19,10 @@ def embed(texts: Sequence[str]) -> np.ndarray:
         with open(trace, "a") as file:
             file.writelines(f"{text.split()[0]}\n" for text in texts)
     return VECTORIZER.transform(texts).toarray().astype(np.float32)
+
+
+def broken(texts: Sequence[str]) -> np.ndarray:
+    """As `embed`, but for what no store takes: vectors of texts about engines are NaN."""
+    x = embed(texts)
+    x[["engine" in text for text in texts]] = np.nan
+    return x
