@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from attar.codecs import load_codec as load_codec
     from attar.encoders import encoder as encoder
     from attar.indexing import build_index as build_index
+    from attar.remote import RemoteStore as RemoteStore
     from attar.store import Store as Store
     from attar.store import open as open
 
@@ -26,6 +27,7 @@ _WHERE = {
     "load_codec": "attar.codecs",
     "encoder": "attar.encoders",
     "build_index": "attar.indexing",
+    "RemoteStore": "attar.remote",
     "Store": "attar.store",
     "open": "attar.store",
 }

@@ -1,4 +1,4 @@
-"""`attar verify`, `repair`, `backup`, `export`, `import`, `reencode`: looking after a store."""
+"""`attar verify`, `repair`, `backup`, `shard`, `export`, `import`, `reencode`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -30,6 +30,23 @@ def verify(folder: Folder, as_json: AsJson = False) -> None:
         say("Whole." if report.whole else "Not whole: `attar repair` keeps what can be read.")
     if not report.whole:
         raise typer.Exit(1)
+
+
+def shard(
+    folder: Folder,
+    out: Out,
+    shards: Annotated[int, typer.Option(min=1, help="How many.")],
+    as_json: AsJson = False,
+) -> None:
+    """Cut a store into shards of the same codec, for one server each (see `attar serve`)."""
+    from attar.stores.shards import split
+
+    with attar.open(folder) as store:
+        paths = split(store, out, shards)
+    if as_json:
+        write_json([str(path) for path in paths])
+    else:
+        say(f"{len(paths)} shards in {out}.")
 
 
 def repair(folder: Folder, as_json: AsJson = False) -> None:

@@ -12,19 +12,21 @@ Host = Annotated[str, typer.Option(help="Address to bind to.")]
 
 
 def serve(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A store.")],
+    folders: Annotated[
+        list[str], typer.Argument(metavar="DIR…", help="A store, or shards; folders or URLs.")
+    ],
     host: Host = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port.")] = 8600,
     writable: Annotated[bool, typer.Option(help="Allow adding and deleting.")] = False,
     encoder: Annotated[str | None, typer.Option(help="Encoder, for searches by text.")] = None,
 ) -> None:
-    """Serve a store over HTTP; keys come from ATTAR_API_KEYS, separated by commas."""
+    """Serve a store, or shards as one, over HTTP; keys: ATTAR_API_KEYS, separated by commas."""
     from attar.server.serve import serve as run
     from attar.server.settings import Settings
 
     keys = tuple(key for key in os.environ.get("ATTAR_API_KEYS", "").split(",") if key)
-    say(f"http://{host}:{port}/ serves {folder}.")
-    run(folder, host, port, writable=writable, encoder=encoder, settings=Settings(api_keys=keys))
+    say(f"http://{host}:{port}/ serves {', '.join(folders)}.")
+    run(folders, host, port, writable=writable, encoder=encoder, settings=Settings(api_keys=keys))
 
 
 def serve_context(

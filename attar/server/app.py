@@ -24,6 +24,7 @@ from attar.server.openapi import description
 from attar.server.settings import Settings
 from attar.stores.errors import StoreError
 from attar.stores.inputs import check_queries
+from attar.stores.shards.group import ShardGroup
 from attar.stores.store import Store
 from attar.stores.types import Hits
 
@@ -31,7 +32,10 @@ PAGE = Path(__file__).with_name("page.html")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(store: Store, settings: Settings | None = None) -> Starlette:
+Served = Store | ShardGroup
+
+
+def create_app(store: Served, settings: Settings | None = None) -> Starlette:
     """An ASGI application over an open store, which it does not close.
 
     A store opened with mode "w" can be changed, one opened with "r" answers 403 to changes.
@@ -42,10 +46,11 @@ def create_app(store: Store, settings: Settings | None = None) -> Starlette:
 class _Server:
     """Handlers over one store; everything that blocks runs in a thread."""
 
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Served, settings: Settings) -> None:
         self.store, self.settings = store, settings
         self.metrics = Metrics()
         self.batcher = Batcher(store.search, settings.largest_batch)
+        self._codecs = (-1, "")
 
     def app(self) -> Starlette:
         plan: list[tuple[str, str, Handler]] = [
@@ -122,15 +127,22 @@ class _Server:
             names = sorted({name for row in hits.ids for name in row if name is not None})
             texts = {r.id: r for r in await asyncio.to_thread(self.store.get, names)}
         return JSONResponse(
-            {"hits": [_row(*pair, texts) for pair in zip(*_lists(hits), strict=True)]}
+            {"hits": [_row(*pair, texts) for pair in zip(*_lists(hits), strict=True)]},
+            headers={"X-Attar-Codecs": self.codecs()},
         )
+
+    def codecs(self) -> str:
+        """Hashes of the codecs of the commit that is served, for those who merge answers."""
+        commit = self.store.commit
+        if self._codecs[0] != commit:
+            self._codecs = (commit, ",".join(self.store.info()["codecs"]))
+        return self._codecs[1]
 
     async def _hits(self, body: bodies.SearchBody) -> Hits:
         plain = body.vectors is not None and body.texts is None and "alpha" not in body.options
         if not plain:
-            return await asyncio.to_thread(
-                self.store.search, body.vectors, text=body.texts, **body.options
-            )
+            search: Callable[..., Hits] = self.store.search
+            return await asyncio.to_thread(search, body.vectors, text=body.texts, **body.options)
         # Checked here, so that one bad query does not spoil the batch that it would join.
         array = np.asarray(body.vectors)
         dim = self.store.dim if self.store.dim is not None else array.shape[-1]
@@ -138,11 +150,11 @@ class _Server:
         return await self.batcher.search(queries, body.options)
 
     async def add(self, request: Request) -> Response:
-        self._allow_changes()
+        store = self._changeable()
         body = await bodies.add_body(request)
-        verb = self.store.upsert if body.replace else self.store.add
+        verb = store.upsert if body.replace else store.add
         await asyncio.to_thread(verb, body.ids, body.vectors, body.texts, body.metadata)
-        return JSONResponse({"added": len(body.ids), "documents": len(self.store)}, 201)
+        return JSONResponse({"added": len(body.ids), "documents": len(store)}, 201)
 
     async def get(self, request: Request) -> Response:
         ids = await bodies.ids_body(request)
@@ -151,14 +163,15 @@ class _Server:
         return JSONResponse({"documents": found})
 
     async def delete(self, request: Request) -> Response:
-        self._allow_changes()
+        store = self._changeable()
         ids = await bodies.ids_body(request)
-        deleted = await asyncio.to_thread(self.store.delete, ids)
-        return JSONResponse({"deleted": deleted, "documents": len(self.store)})
+        deleted = await asyncio.to_thread(store.delete, ids)
+        return JSONResponse({"deleted": deleted, "documents": len(store)})
 
-    def _allow_changes(self) -> None:
-        if not self.store.writable:
+    def _changeable(self) -> Store:
+        if not isinstance(self.store, Store) or not self.store.writable:
             raise HTTPException(403, "This server only reads. Start it with --writable.")
+        return self.store
 
 
 _PAGE_HEADERS = {

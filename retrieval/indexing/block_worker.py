@@ -145,7 +145,7 @@ class BlockWorker:
 def _one_thread() -> None:
     """Sums over another number of threads differ in their last bits."""
     import faiss
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     threadpool_limits(1)
     faiss.omp_set_num_threads(1)
