@@ -15,8 +15,9 @@ def shrink(
         str,
         typer.Argument(
             metavar="SOURCE",
-            help="A Chroma or LanceDB folder, a faiss index, a Parquet or .npy file of vectors, "
-            "an export of a store, or a store.",
+            help="A Chroma or LanceDB folder, a faiss index, a Parquet, .npy, .safetensors or .pt "
+            "file of vectors, a Qdrant URL or .snapshot, a postgresql:// URL, an export of a "
+            "store, or a store.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The new store.")],

@@ -8,4 +8,5 @@ the order that a local store over the same vectors gives.
 from attar.stores.engines.engine import Engine as Engine
 from attar.stores.engines.lance import LanceEngine as LanceEngine
 from attar.stores.engines.pgvector import PgVectorEngine as PgVectorEngine
+from attar.stores.engines.qdrant import QdrantEngine as QdrantEngine
 from attar.stores.engines.qdrant_edge import QdrantEdgeEngine as QdrantEdgeEngine

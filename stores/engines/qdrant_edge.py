@@ -52,7 +52,9 @@ class QdrantEdgeEngine(Engine):
         self._open = True
 
     def _existing(self, ids: Sequence[str]) -> set[str]:
-        found = self._shard.retrieve([_point(i) for i in ids], with_payload=True, with_vector=False)
+        found = self._shard.retrieve(
+            [point_id(i) for i in ids], with_payload=True, with_vector=False
+        )
         return {record.payload["id"] for record in found}
 
     def _insert(self, rows: Rows) -> None:
@@ -60,7 +62,7 @@ class QdrantEdgeEngine(Engine):
         for name, text, note, x in zip(
             rows.ids, rows.texts, rows.metadata, rows.vectors, strict=True
         ):
-            points.append(self._q.Point(_point(name), x.tolist(), _payload(name, text, note)))
+            points.append(self._q.Point(point_id(name), x.tolist(), payload_of(name, text, note)))
         self._shard.update(self._q.UpdateOperation.upsert_points(points))
         self._shard.flush()
 
@@ -103,7 +105,7 @@ class QdrantEdgeEngine(Engine):
         key = f'{"l" if leaf.operator == "contains" else "m"}."{leaf.field}"'
         if leaf.operator in ("eq", "contains"):
             if isinstance(value, bool | str):
-                return q.FieldCondition(key, match=q.MatchValue(_plain(value)))
+                return q.FieldCondition(key, match=q.MatchValue(plain(value)))
             if value is None:
                 raise ValueError(f"Qdrant cannot look for null in a list ({leaf.field!r}).")
             return q.FieldCondition(key, range=q.RangeFloat(gte=float(value), lte=float(value)))
@@ -116,7 +118,7 @@ class QdrantEdgeEngine(Engine):
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete documents; unknown ids are no error."""
-        points = [_point(name) for name in ids]
+        points = [point_id(name) for name in ids]
         self._shard.update(self._q.UpdateOperation.delete_points(points))
         self._shard.flush()
 
@@ -134,7 +136,7 @@ class QdrantEdgeEngine(Engine):
         for start in range(0, len(names), BATCH):
             some = names[start : start + BATCH]
             found = self._shard.retrieve(
-                [_point(name) for name in some], with_payload=True, with_vector=True
+                [point_id(name) for name in some], with_payload=True, with_vector=True
             )
             by_id = {record.payload["id"]: record for record in found}
             ordered = [by_id[name] for name in some]
@@ -155,11 +157,13 @@ class QdrantEdgeEngine(Engine):
             self._shard.close()
 
 
-def _point(name: str) -> uuid.UUID:
+def point_id(name: str) -> uuid.UUID:
+    """The UUID of a document's id."""
     return uuid.uuid5(SPACE, name)
 
 
-def _payload(name: str, text: str | None, note: dict[str, Any] | None) -> dict[str, Any]:
+def payload_of(name: str, text: str | None, note: dict[str, Any] | None) -> dict[str, Any]:
+    """What a point carries: see the head of this file."""
     meta = None if note is None else json.dumps(note, ensure_ascii=False)
     scalars: dict[str, list[Any]] = {}
     lists: dict[str, list[Any]] = {}
@@ -169,16 +173,16 @@ def _payload(name: str, text: str | None, note: dict[str, Any] | None) -> dict[s
         if kind == NULL:
             nulls.add(path)
         elif kind < ELEMENT:
-            scalars.setdefault(path, []).append(_plain(_typed(kind, value)))
+            scalars.setdefault(path, []).append(plain(_typed(kind, value)))
         elif kind not in (LIST, OBJECT, ELEMENT + NULL):
-            lists.setdefault(path, []).append(_plain(_typed(kind - ELEMENT, value)))
+            lists.setdefault(path, []).append(plain(_typed(kind - ELEMENT, value)))
         if kind < ELEMENT or kind in (LIST, OBJECT):
             keys.add(path)
     asked = {"m": scalars, "l": lists, "k": sorted(keys), "n": sorted(nulls)}
     return {"id": name, "text": text, "meta": meta, **asked}
 
 
-def _plain(value: bool | int | float | str) -> int | float | str:
+def plain(value: bool | int | float | str) -> int | float | str:
     """What is matched: "bTrue" for true, since qdrant-edge-py 0.9 finds no boolean in a list.
 
     Strings get a prefix too, so that none of them is taken for a boolean.

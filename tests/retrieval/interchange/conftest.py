@@ -1,0 +1,5 @@
+"""The PostgreSQL server of these tests."""
+
+from tests.postgres import dsn
+
+__all__ = ["dsn"]
