@@ -58,7 +58,8 @@ def main() -> int:
     parser.add_argument("--no-gate", action="store_true", help="the gate was run just before")
     options = parser.parse_args()
     if options.names == ["tables"]:
-        fill_tables(ROOT / "README.md", RESULTS)
+        for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+            fill_tables(page, RESULTS)
         return 0
     chosen = [
         b

@@ -47,7 +47,7 @@ class Questions:
 
 def passages(count: int = COUNT) -> Passages:
     """The first `count` passages; judged ones come first."""
-    documents = list(islice(chain(_judged(), _prose()), count))
+    documents = list(islice(chain(_judged(), prose()), count))
     if len(documents) < count:
         raise ValueError(f"{count:,} passages are asked for, {DATA} has {len(documents):,}.")
     ids, texts = [name for name, _ in documents], [text for _, text in documents]
@@ -67,7 +67,8 @@ def _judged() -> Iterator[tuple[str, str]]:
             yield f"{name}/{document.id}", document.text
 
 
-def _prose() -> Iterator[tuple[str, str]]:
+def prose() -> Iterator[tuple[str, str]]:
+    """Passages of WORDS words of WikiText-2 and of books."""
     for file in sorted((DATA / "text").rglob("*.txt.gz")):
         words = _decoded(gzip.decompress(file.read_bytes())).split()
         for start in range(0, len(words) - WORDS + 1, WORDS):
