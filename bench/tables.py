@@ -1,4 +1,4 @@
-"""Fills the tables of README.md and docs/ from `bench/results/*.json`, so that no number is typed by hand.
+"""Fills the tables of README.md and docs/ from `bench/results/*.json`: no number is typed by hand.
 
 A page marks a table with `<!-- table: NAME key,key,… -->` … `<!-- end -->`; NAME is a result file,
 the keys are columns of its rows.

@@ -20,7 +20,7 @@ from attar.server import Settings, create_app
 from attar.stores.errors import EncoderMismatchError, StoreError
 from attar.stores.shards import ShardGroup, split
 from tests.attar.commands import attar_command
-from tests.attar.hashed import broken
+from tests.attar.hashed import broken, embed
 from tests.stores.shards.test_shards import DIM, made, same, vectors
 
 Q = np.random.default_rng(2).standard_normal((4, DIM)).astype(np.float32)
@@ -148,7 +148,7 @@ def test_codecs_are_compared_at_the_start_and_at_every_answer(
 def test_keys_texts_and_arguments(
     tmp_path: Path, running: Running, opened: contextlib.ExitStack
 ) -> None:
-    encoder = attar.encoder("tests.attar.hashed:embed")
+    encoder = PythonCallable(embed, name="hashed", fingerprint="hashed")
     path = tmp_path / "texts"
     with attar.Store.create(path, "int8", encoder) as store:
         store.add(["a", "b"], texts=["cold river", "stone garden"])
