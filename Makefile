@@ -5,7 +5,7 @@ PIP := $(BIN)/python -m pip
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test fmt check bench torture sanitize link clean
+.PHONY: setup demo test fmt check docs bench torture sanitize link clean
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
@@ -53,8 +53,14 @@ sanitize: setup
 	  --ignore tests/stores/kernels/test_triton.py --ignore tests/stores/kernels/test_library.py
 	$(BIN)/python setup.py -q build_ext --inplace --force
 
+# The site in build/site: reference and pictures are written first, links are checked, no network.
+docs: setup
+	$(BIN)/python dev/docs.py
+
 bench: setup
 	$(BIN)/python -m bench
+	$(BIN)/python examples/pdf_questions.py
+	$(BIN)/python examples/shrink_chroma.py
 
 clean:
 	rm -rf .venv build *.egg-info

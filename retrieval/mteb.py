@@ -36,8 +36,8 @@ class AttarIndex:
         self, codec: str = "waterfill@8x", metric: str = "cosine", path: StorePath | None = None
     ) -> None:
         self._recipe, self._metric = Codec.parse(codec), metric
-        self._made = None if path is not None else Path(tempfile.mkdtemp(prefix="attar-"))
-        self._path = Path(path) if self._made is None else self._made / "store"
+        self._made = Path(tempfile.mkdtemp(prefix="attar-")) if path is None else None
+        self._path = Path(path) if path is not None else Path(str(self._made)) / "store"
         self._store: Store | None = None
         self._names: list[str] = []
 
@@ -127,9 +127,11 @@ def beir_task(folder: StorePath, name: str | None = None, split: str = "test") -
             main_score="ndcg_at_10",
         )
 
+        dataset_is_read = False
+
         def load_data(self, num_proc: int | None = None, **options: Any) -> None:
             """Read the folder."""
-            if self.data_loaded:
+            if self.dataset_is_read:
                 return
             qrels = read_qrels(place, split)
             queries = {q: text for q, text in read_queries(place).items() if q in qrels}
@@ -145,7 +147,7 @@ def beir_task(folder: StorePath, name: str | None = None, split: str = "test") -
                     }
                 }
             }
-            self.data_loaded = True
+            self.dataset_is_read = self.data_loaded = True
 
     return BeirFolder()
 

@@ -25,7 +25,7 @@ def local_copy(url: str, cache: Path) -> Path:
     (environment, configuration files). Copies stay until somebody removes them.
     """
     try:
-        import fsspec
+        import fsspec  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             "Stores on object storage need fsspec. Install it with: pip install 'attar[remote]'.",
