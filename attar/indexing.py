@@ -65,7 +65,7 @@ def build_index(
         Open for writing; close it.
     """
     run = _runner(engine)
-    corpus = source if isinstance(source, Source) else read_source(Path(source), **reading)
+    corpus = source if isinstance(source, Source) else read_source(str(source), **reading)
     embedder = None if isinstance(corpus, NpySource) else make_encoder(encoder)
     plan = plan_build(corpus, Path(out), parse_codec(codec), embedder, metric, seed, keep_originals)
     store = open_or_create(plan, Wiring(Store.create, Store.open), overwrite)
