@@ -37,7 +37,7 @@ class _Packed:
 class Insertion:
     """New documents with consecutive slots from `first` on, on their way into the catalog.
 
-    after: the insertion before, in the same commit; it alone trains a dictionary, for both.
+    after: the insertion before, in the same commit; one of them trains a dictionary for the rest.
     """
 
     def __init__(
@@ -48,7 +48,9 @@ class Insertion:
         before = int(meta["characters"]) if after is None else after.characters
         self.characters = before + characters(batch.texts) + characters(batch.metadata)
         trained = int(meta["trained_at"])
-        self.trains = after is None and self.characters >= max(packing.FIRST_CHARACTERS, packing.GROWTH * trained)
+        due = self.characters >= max(packing.FIRST_CHARACTERS, packing.GROWTH * trained)
+        self.trains = due and (after is None or not after.trained)
+        self.trained = self.trains or (after is not None and after.trained)
         with library.reading() as connection:
             self._press = library.texts.press() if after is None else after._press
             self._number = library.texts.newest() + 1

@@ -70,7 +70,15 @@ def _write(library: Library, path: Path, first: int, last: int) -> None:
     """One shard: the live documents with slots first..last."""
     meta = {
         key: value for key, value in library.meta.items() if key not in ("codec", "text_index")
-    } | {"counter": 1, "next_row": 0, "progress": None, "text_index": False, "codec": None}
+    } | {
+        "counter": 1,
+        "next_row": 0,
+        "progress": None,
+        "text_index": False,
+        "codec": None,
+        "characters": 0,
+        "trained_at": 0,
+    }
     codec = library.codec_of(library.meta["codec"])
     lock = creation.make_folder(path, meta, codec, False)
     try:

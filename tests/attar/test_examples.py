@@ -38,3 +38,41 @@ def test_build_index_example_runs(
     monkeypatch.setattr(sys, "argv", arguments)
     runpy.run_path(str(example), run_name="__main__")
     assert capsys.readouterr().out.startswith("4 documents, 192 bytes a vector")
+
+
+def quick(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = ROOT / "examples" / name
+    monkeypatch.setattr(sys, "argv", [str(example), "--quick"])
+    with pytest.raises(SystemExit) as done:
+        runpy.run_path(str(example), run_name="__main__")
+    assert done.value.code == 0
+
+
+def test_questions_to_pdfs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick("pdf_questions.py", monkeypatch)
+    said = capsys.readouterr().out
+    assert "bytes a vector" in said.splitlines()[0]
+    assert said.count(".pdf] ") == 3
+    assert said.rstrip().endswith("Question: Does vitamin D change the risk of infections?")
+
+
+def test_a_chroma_store_is_shrunk(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    quick("shrink_chroma.py", monkeypatch)
+    said = capsys.readouterr().out
+    assert said.startswith("100 documents, waterfill@16x, overlap@10 0.")
+    assert "x smaller" in said
+
+
+def test_the_notebook_of_the_planner(tmp_path: Path) -> None:
+    import nbformat
+    from nbclient import NotebookClient
+
+    notebook = nbformat.read(ROOT / "examples" / "planner.ipynb", as_version=4)
+    done = NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    printed = [o.get("text", "") for c in done.cells for o in c.get("outputs", [])]
+    assert any("waterfill@8x" in text for text in printed)
+    assert any("digit-" in text for text in printed)
