@@ -17,11 +17,11 @@ from attar.stores.hybrid.mmr import maximal_marginal_relevance
 from attar.stores.hybrid.retrieve import DEPTH, Wanted, dense_hits, hybrid_hits
 from attar.stores.hybrid.shape import Ranking
 from attar.stores.information import describe, sizes
-from attar.stores.protocols import Encoder
+from attar.stores.protocols import Codec, Encoder
 from attar.stores.records import Record
 from attar.stores.scan.how import How
 from attar.stores.transfer.backup import backup
-from attar.stores.types import Float32, Hits
+from attar.stores.types import Codes, Float32, Hits
 
 
 class StoreReading:
@@ -201,6 +201,24 @@ class StoreReading:
                 if name not in slots:
                     raise ValueError(f"vectors takes ids that exist; {name!r:.80} does not.")
             return self._vectors([slots[name] for name in names], originals)
+
+    def codes(self, ids: Iterable[str]) -> Codes:
+        """Codes in the order of `ids`, which one codec must have made (see `info`)."""
+        names = inputs.check_ids(ids)
+        with self._library.guard:
+            slots = self._library.slots(names)
+            for name in names:
+                if name not in slots:
+                    raise ValueError(f"codes takes ids that exist; {name!r:.80} does not.")
+            return self._library.snapshot.codes(np.array([slots[n] for n in names], np.int64))
+
+    @property
+    def codec(self) -> Codec:
+        """The fitted codec of new documents; ValueError before it is fitted."""
+        name = self._library.meta["codec"]
+        if name is None:
+            raise ValueError("The codec of this store is not fitted yet; add documents first.")
+        return self._library.codec_of(name)
 
     def _vectors(self, slots: list[int], originals: bool = False) -> Float32:
         dim = int(self._library.meta["dim"] or 0)

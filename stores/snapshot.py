@@ -98,6 +98,19 @@ class Snapshot:
             if (rows >= 0).any():
                 yield chosen[index], where[rows >= 0], rows[rows >= 0]
 
+    def codes(self, slots: NDArray[np.int64]) -> Codes:
+        """Codes of live slots, all of one codec."""
+        if len({part.row.codec for part in self.parts}) != 1:
+            raise ValueError("This store holds codes of several codecs; finish Store.reencode.")
+        fields: dict[str, NDArray[np.generic]] = {}
+        for part, where, rows in self.locate(slots):
+            for name, array in part.codes(rows).fields.items():
+                whole = fields.setdefault(
+                    name, np.zeros((len(slots), *array.shape[1:]), array.dtype)
+                )
+                whole[where] = array
+        return Codes(fields)
+
     def vectors(self, slots: NDArray[np.int64], dim: int, originals: bool = False) -> Float32:
         """Vectors [n d] of live slots: decoded, or the kept originals."""
         result = np.empty((len(slots), dim), np.float32)

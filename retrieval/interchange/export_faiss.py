@@ -45,7 +45,7 @@ def export_faiss(
         )
     if dims is not None and not 1 <= dims <= store.dim:
         raise ValueError(f"dims is between 1 and {store.dim}, got {dims}.")
-    mean, basis = _basis(store, dims)
+    mean, basis = basis_of(store, dims)
     names: list[str] = []
     parts: list[Float32] = []
     for rows in rows_of(store, False):
@@ -77,7 +77,7 @@ def _inner(z: Float32, form: str) -> Any:
     return inner
 
 
-def _basis(store: StoreReading, dims: int | None) -> tuple[Float32, Float32]:
+def basis_of(store: StoreReading, dims: int | None) -> tuple[Float32, Float32]:
     """Mean [d] and orthonormal basis [d e] of the decoded vectors, most variance first."""
     dim = int(store.dim or 0)
     total, outer, count = np.zeros(dim), np.zeros((dim, dim)), 0

@@ -98,6 +98,10 @@ class Engine(ABC):
         """Delete documents; unknown ids are no error."""
 
     @abstractmethod
+    def get(self, ids: Sequence[str]) -> Rows:
+        """Documents by id, in the order of `ids`; those that do not exist are left out."""
+
+    @abstractmethod
     def pull(self) -> Iterator[Rows]:
         """All documents, sorted by id, to be put into a store again."""
 
@@ -131,6 +135,14 @@ def need(module: str, package: str) -> Any:
             f"This engine needs {package}. Install it with: pip install '{package}'.",
             name=error.name,
         ) from error
+
+
+def in_order(ids: Sequence[str], found: Mapping[str, tuple[Any, Any, Any]], dim: int) -> Rows:
+    """Rows of what was found, id -> (vector, text, metadata), in the order of `ids`."""
+    names = [name for name in ids if name in found]
+    some = [found[name] for name in names]
+    vectors = np.array([one[0] for one in some], np.float32).reshape(-1, dim)
+    return Rows(names, vectors, [one[1] for one in some], [one[2] for one in some])
 
 
 def _take(rows: Rows, places: list[int]) -> Rows:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from attar.stores.engines.conditions import All, AnyOf, Condition, Leaf, condition
-from attar.stores.engines.engine import Engine, check_dtype, need
+from attar.stores.engines.engine import Engine, check_dtype, in_order, need
 from attar.stores.transfer.rows import BATCH, Rows
 from attar.stores.types import Float32
 
@@ -150,14 +150,17 @@ class LanceEngine(Engine):
         names = self._table.search().select(["id"]).limit(len(self) or 1).to_arrow()
         ids = sorted(names.column("id").to_pylist(), key=str.encode)
         for start in range(0, len(ids), BATCH):
-            some = ids[start : start + BATCH]
-            listed = ", ".join(map(_literal, some))
-            found = self._table.search().where(f"id IN ({listed})").limit(len(some)).to_arrow()
-            rows = {row["id"]: row for row in found.to_pylist()}
-            ordered = [rows[name] for name in some]
-            meta = [None if r["meta"] is None else json.loads(r["meta"]) for r in ordered]
-            vectors = np.array([r["vector"] for r in ordered], np.float32)
-            yield Rows(some, vectors, [r["body"] for r in ordered], meta)
+            yield self.get(ids[start : start + BATCH])
+
+    def get(self, ids: Sequence[str]) -> Rows:
+        """Documents by id, in the order of `ids`."""
+        listed = ", ".join(map(_literal, ids)) or "''"
+        asked = self._table.search().where(f"id IN ({listed})").limit(max(1, len(ids)))
+        found = {
+            row["id"]: (row["vector"], row["body"], row["meta"] and json.loads(row["meta"]))
+            for row in asked.to_arrow().to_pylist()
+        }
+        return in_order(ids, found, self.dim)
 
     def __len__(self) -> int:
         return int(self._table.count_rows())

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from attar.stores.engines.conditions import All, AnyOf, Condition, Leaf, condition
-from attar.stores.engines.engine import Engine, check_dtype, need
+from attar.stores.engines.engine import Engine, check_dtype, in_order, need
 from attar.stores.transfer.rows import BATCH, Rows
 from attar.stores.types import Float32
 
@@ -156,6 +156,15 @@ class PgVectorEngine(Engine):
         """Delete documents; unknown ids are no error."""
         with self._link.transaction():
             self._run("DELETE FROM {table} WHERE id = ANY(%s)", list(ids))
+
+    def get(self, ids: Sequence[str]) -> Rows:
+        """Documents by id, in the order of `ids`."""
+        with self._link.transaction():
+            rows = self._run(
+                "SELECT id, body, meta, vector::text FROM {table} WHERE id = ANY(%s)", list(ids)
+            ).fetchall()
+        found = {name: (json.loads(x), body, meta) for name, body, meta, x in rows}
+        return in_order(ids, found, self.dim)
 
     def pull(self) -> Iterator[Rows]:
         """All documents, sorted by the UTF-8 bytes of their ids."""

@@ -6,7 +6,6 @@ trying things out, a few thousand points. Servers and clusters are addressed by 
 tests run the local mode.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 
 from attar.stores.engines.conditions import All, AnyOf, Condition, Leaf, condition
 from attar.stores.engines.engine import Engine, check_dtype, need
-from attar.stores.engines.qdrant_edge import payload_of, plain, point_id
+from attar.stores.engines.qdrant_edge import carried, payload_of, plain, point_id
 from attar.stores.transfer.rows import BATCH, Rows
 from attar.stores.types import Float32
 
@@ -152,15 +151,12 @@ class QdrantEngine(Engine):
                 break
         names.sort(key=str.encode)
         for start in range(0, len(names), BATCH):
-            some = names[start : start + BATCH]
-            points = [str(point_id(name)) for name in some]
-            found = self._client.retrieve(self._name, points, with_vectors=True)
-            by_id = {record.payload["id"]: record for record in found}
-            ordered = [by_id[name] for name in some]
-            payloads = [record.payload for record in ordered]
-            notes = [p and json.loads(p) for p in (one.get("meta") for one in payloads)]
-            vectors = np.array([record.vector for record in ordered], np.float32)
-            yield Rows(some, vectors, [one.get("text") for one in payloads], notes)
+            yield self.get(names[start : start + BATCH])
+
+    def get(self, ids: Sequence[str]) -> Rows:
+        """Documents by id, in the order of `ids`."""
+        points = [str(point_id(name)) for name in ids]
+        return carried(ids, self._client.retrieve(self._name, points, with_vectors=True), self.dim)
 
     def __len__(self) -> int:
         return int(self._client.count(self._name, exact=True).count)

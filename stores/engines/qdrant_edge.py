@@ -14,11 +14,13 @@ from typing import Any
 import numpy as np
 
 from attar.stores.engines.conditions import All, AnyOf, Condition, Leaf, condition
-from attar.stores.engines.engine import Engine, check_dtype, need
+from attar.stores.engines.engine import Engine, check_dtype, in_order, need
 from attar.stores.filters.attributes import BOOLEAN, ELEMENT, LIST, NULL, OBJECT, attributes
 from attar.stores.transfer.rows import BATCH, Rows
 from attar.stores.types import Float32
 
+CODES = "attar.codes"
+"""A field of the metadata that holds codes, for refining; no filter asks about it."""
 SPACE = uuid.UUID("6b1c3a3e-5f0e-5c55-9d0e-0a77a7000001")
 """Namespace of the version 5 UUIDs."""
 
@@ -134,17 +136,13 @@ class QdrantEdgeEngine(Engine):
                 break
         names.sort(key=str.encode)
         for start in range(0, len(names), BATCH):
-            some = names[start : start + BATCH]
-            found = self._shard.retrieve(
-                [point_id(name) for name in some], with_payload=True, with_vector=True
-            )
-            by_id = {record.payload["id"]: record for record in found}
-            ordered = [by_id[name] for name in some]
-            vectors = np.array([record.vector for record in ordered], np.float32)
-            payloads = [record.payload for record in ordered]
-            texts = [payload.get("text") for payload in payloads]
-            notes = [p and json.loads(p) for p in (payload.get("meta") for payload in payloads)]
-            yield Rows(some, vectors, texts, notes)
+            yield self.get(names[start : start + BATCH])
+
+    def get(self, ids: Sequence[str]) -> Rows:
+        """Documents by id, in the order of `ids`."""
+        points = [point_id(name) for name in ids]
+        found = self._shard.retrieve(points, with_payload=True, with_vector=True)
+        return carried(ids, found, self.dim)
 
     def __len__(self) -> int:
         return int(self._shard.count(self._q.CountRequest(exact=True)))
@@ -162,6 +160,16 @@ def point_id(name: str) -> uuid.UUID:
     return uuid.uuid5(SPACE, name)
 
 
+def carried(ids: Sequence[str], records: Sequence[Any], dim: int) -> Rows:
+    """Documents of points that were retrieved, in the order of `ids`."""
+    found = {}
+    for record in records:
+        payload = record.payload
+        meta = payload.get("meta")
+        found[payload["id"]] = (record.vector, payload.get("text"), meta and json.loads(meta))
+    return in_order(ids, found, dim)
+
+
 def payload_of(name: str, text: str | None, note: dict[str, Any] | None) -> dict[str, Any]:
     """What a point carries: see the head of this file."""
     meta = None if note is None else json.dumps(note, ensure_ascii=False)
@@ -169,7 +177,8 @@ def payload_of(name: str, text: str | None, note: dict[str, Any] | None) -> dict
     lists: dict[str, list[Any]] = {}
     keys: set[str] = set()
     nulls: set[str] = set()
-    for path, kind, value in sorted(attributes(meta), key=repr):
+    asked_for = {key: value for key, value in (note or {}).items() if key != CODES}
+    for path, kind, value in sorted(attributes(json.dumps(asked_for)), key=repr):
         if kind == NULL:
             nulls.add(path)
         elif kind < ELEMENT:

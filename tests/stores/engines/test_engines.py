@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import attar
+from attar.engines import Served, project
 from attar.stores.engines import (
     Engine,
     LanceEngine,
@@ -215,6 +216,41 @@ def test_an_interrupted_push_goes_on(make: Make) -> None:
     assert engine.push(batches(500)) == COUNT - 600
     assert len(engine) == COUNT
     assert engine.push(batches()) == 0
+
+
+@pytest.mark.parametrize("metric", ["cosine", "ip"])
+def test_a_store_is_served_refined(make: Make, tmp_path: Path, metric: str) -> None:
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((COUNT, 32)) * 0.85 ** np.arange(32) + 0.3
+    ids = [f"d{i}" for i in range(COUNT)]
+    with attar.Store.create(tmp_path / "full", "waterfill@8x", metric=metric) as store:
+        store.add(ids, x, None, [metadata(i) for i in range(COUNT)])
+        store.reencode(attar.codec("waterfill@8x"))
+        q = rng.standard_normal((10, 32)).astype(np.float32) * 0.85 ** np.arange(32)
+        want = store.search(q, K)
+        served = Served.push(store, lambda dim: make(dim), keep=0.8, refine=10)
+        assert served.projection.dim < 32
+        assert served.projection.overlap >= 0.8
+        got = served.search(q, K)
+        assert overlap(got, want) >= 0.97
+        # What both found has the store's own scores, bit for bit.
+        for row in range(len(q)):
+            known = dict(zip(want.ids[row], want.scores[row], strict=True))
+            for name, score in zip(got.ids[row], got.scores[row], strict=True):
+                assert known.get(name, score) == score
+        plain = Served(served.engine, served.projection, store.codec, metric)
+        assert overlap(plain.search(q, K), want) >= 0.6
+        np.testing.assert_allclose(plain.search(q, 1).scores, want.scores[:, :1], atol=0.2)
+        narrow = {"year": {"$lt": 1995}}
+        assert (
+            overlap(served.search(q, K, filter=narrow), store.search(q, K, filter=narrow)) >= 0.97
+        )
+        pulled = served.engine.get(["d7", "nobody", "d3"])
+        assert pulled.ids == ["d7", "d3"]
+    with pytest.raises(ValueError, match="under cosine or ip"):
+        with attar.Store.create(tmp_path / "l2", "float32", metric="l2") as other:
+            other.add(ids[:20], x[:20])
+            project(other)
 
 
 def test_another_dimension_or_type_is_refused(make: Make) -> None:
