@@ -1,7 +1,7 @@
 """One function for every kind of corpus: the path says which reader."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from glob import glob
 from pathlib import Path
@@ -104,7 +104,7 @@ def _remote(uri: str, options: dict[str, Any]) -> Source:
         system, root = require("fsspec", "remote").url_to_fs(uri)
         names = [system.unstrip_protocol(name) for name in sorted(system.glob(root))]
         return _joined(uri, [_remote(name, options) for name in names])
-    opened = partial(read_source, **options)
+    opened: Callable[..., Source] = partial(read_source, **options)
     if uri.endswith(".npy"):
         return opened(fetched(uri, CACHE))
     return RemoteSource(uri, opened)

@@ -82,7 +82,7 @@ def fetched(uri: str, cache: Path) -> Path:
         raise SourceError(f"There is nothing at {uri}; look at the URI.")
     key = hashlib.blake2b("\n".join([uri, *versions]).encode(), digest_size=12).hexdigest()
     root = root.rstrip("/")
-    place = cache / key / root.rpartition("/")[2]
+    place: Path = cache / key / root.rpartition("/")[2]
     if place.exists():
         return place
     draft = cache / f".{key}.new-{secrets.token_hex(4)}"

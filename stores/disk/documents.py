@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import zstandard
+
 from attar.stores.disk import texts as packing
 from attar.stores.disk.catalog import document_crc
 from attar.stores.disk.library import Library, chunks, marks
@@ -39,6 +41,10 @@ class Insertion:
 
     after: the insertion before, in the same commit; one of them trains a dictionary for the rest.
     """
+
+    characters: int
+    trained: bool
+    _press: zstandard.ZstdCompressor | None
 
     def __init__(
         self, library: Library, first: int, batch: Batch, after: "Insertion | None" = None
