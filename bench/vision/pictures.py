@@ -66,17 +66,3 @@ def confusions(guess: Tensor, truth: Tensor) -> np.ndarray:
         flat = np.bincount(t[kept] * CLASSES + g[kept], minlength=CLASSES * CLASSES)
         made.append(flat.reshape(CLASSES, CLASSES))
     return np.stack(made)
-
-
-def bootstrap(
-    values: list[np.ndarray], statistic: object, draws: int = 1000, seed: int = 0
-) -> tuple[float, float]:
-    """95 % interval of statistic(*values); images drawn with replacement, the same for all."""
-    rng = np.random.default_rng(seed)
-    n = len(values[0])
-    got = []
-    for _ in range(draws):
-        chosen = rng.integers(0, n, n)
-        got.append(statistic(*(v[chosen] for v in values)))  # type: ignore[operator]
-    low, high = np.quantile(got, [0.025, 0.975])
-    return float(low), float(high)

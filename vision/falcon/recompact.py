@@ -1,8 +1,10 @@
 """Registers that carry the image out of the encoder in place of its patches."""
 
+import math
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from attar.vision.falcon.reatten import ReAtten
@@ -10,6 +12,12 @@ from attar.vision.falcon.regen import ReGen
 from attar.vision.reducers.reducer import Reducer
 from attar.vision.views import GLOBAL, Views
 from attar.vision.vit import ViT
+
+
+def tiles(m: int) -> tuple[int, int]:
+    """Rows and columns, as square as possible, with rows * columns == m."""
+    rows = next(r for r in range(math.isqrt(m), 0, -1) if m % r == 0)
+    return rows, m // rows
 
 
 class ReCompact(Reducer):
@@ -62,6 +70,25 @@ class ReCompact(Reducer):
         made: dict[str, nn.Module] = {"registers": nn.ParameterList(learned)}
         return made if self.reatten is None else made | {"reatten": self.reatten}
 
+    @torch.no_grad()
+    def start_at(self, vit: ViT, pixels: Tensor) -> None:
+        """Start register i as the mean patch of the i-th of m tiles of these images, places at 0.
+
+        A departure from the paper's random registers, for short training: each then looks like a
+        patch of its own place to layers that know only patches. Needs learned registers.
+        """
+        if self.registers is None:
+            raise ValueError("Registers made by a ReGen have no starting point of their own.")
+        tokens = vit.embed(pixels)
+        x = tokens.join()
+        if self.enter_layer:
+            x = vit.run(vit.enter(x), stop=self.enter_layer)
+        grid = vit.grid_of(pixels)
+        mean = tokens.like(x).patches.mean(dim=0).T.unflatten(1, grid)
+        self.registers.copy_(F.adaptive_avg_pool2d(mean, tiles(self.m)).flatten(1).T)
+        self.rows.zero_()
+        self.columns.zero_()
+
     def placed(self, views: Views) -> Tensor:
         """Registers of each view with its place: [v m d]."""
         top = self.rows.shape[0] - 1
@@ -106,8 +133,7 @@ class ReCompact(Reducer):
         """
         depth = len(vit.layers)
         stop = depth if stop is None else stop
-        registers = self.placed(views).to(x.dtype)
-        x = torch.cat([x, vit.enter(registers) if self.enter_layer else registers], dim=1)
+        x = torch.cat([x, self.placed(views).to(x.dtype)], dim=1)
         if not self.enter_layer:
             x = vit.enter(x)
         changes = None if self.reatten is None else self.reatten.changes(views, self.m)

@@ -45,7 +45,8 @@ class DistillRecipe:
     or "clip" (student MaskCLIP, teacher NACLIP). fixed_views: every epoch sees the same views of an
     image, so that a target is computed once and kept in memory as float16; the paper draws new
     ones. start: "random" registers as in the paper, or "patches" (see PHRegStudent.start_at), for
-    short runs. seed: of registers, order and views.
+    short runs. bfloat16: matrix products in this type, as in the paper; weights, loss and optimiser
+    stay float32. seed: of registers, order and views.
     """
 
     epochs: int = 100
@@ -60,6 +61,7 @@ class DistillRecipe:
     dense: str = "plain"
     fixed_views: bool = False
     start: str = "random"
+    bfloat16: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -136,8 +138,10 @@ class Distillation:
     def step(self, indices: list[int]) -> float:
         """One update on these images; returns the loss."""
         pixels = self.load(indices).to(self.trained[0].device)
-        target = torch.cat([self.target(i, pixels[j : j + 1]) for j, i in enumerate(indices)])
-        loss = distillation_loss(self.student(pixels).patches, target, self.recipe.mse_scale)
+        with torch.autocast(pixels.device.type, torch.bfloat16, enabled=self.recipe.bfloat16):
+            target = torch.cat([self.target(i, pixels[j : j + 1]) for j, i in enumerate(indices)])
+            made = self.student(pixels).patches
+        loss = distillation_loss(made.float(), target.float(), self.recipe.mse_scale)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimiser.step()
