@@ -76,7 +76,8 @@ class Reader(nn.Module):
 def train_registers(vit: ViT, pixels: Tensor, steps: int) -> ReCompact:
     """FALCON's first stage in small: the encoder stands still, registers learn to carry it."""
     torch.manual_seed(0)
-    falcon = ReCompact(vit.facts.width, REGISTERS, std=0.02, enter_layer=ENTER)
+    falcon = ReCompact(vit.facts.width, REGISTERS, enter_layer=ENTER)
+    falcon.start_at(vit, pixels)
     vit.requires_grad_(False)
     with torch.no_grad():
         early = vit.run(vit.enter(vit.embed(pixels).join()), stop=ENTER)
@@ -100,7 +101,7 @@ def train_registers(vit: ViT, pixels: Tensor, steps: int) -> ReCompact:
 def where_registers_look(vit: ViT, falcon: ReCompact, pixels: Tensor) -> Tensor:
     """Attention of every register to the patches in the last layer, [m n]."""
     x = vit.run(vit.enter(vit.embed(pixels).join()), stop=ENTER)
-    x = torch.cat([x, vit.enter(falcon.placed(Views.whole(pixels)))], dim=1)
+    x = torch.cat([x, falcon.placed(Views.whole(pixels))], dim=1)
     last = len(vit.layers) - 1
     x = vit.run(x, ENTER, last)
     layer, p = vit.layers[last], vit.facts.num_prefix

@@ -14,7 +14,8 @@ def load_vit(model: str | nn.Module) -> ViT:
 
     "timm:vit_small_patch14_dinov2", "open_clip:ViT-B-16/openai", "hf:openai/clip-vit-base-patch16"
     (weights come from the hub's cache, or over the network if that is allowed), or the folder of a
-    PH-Reg student. "timm:NAME/random" and "open_clip:NAME/random" have seedable random weights.
+    PH-Reg student, whose registers come with it. "timm:NAME/random" and "open_clip:NAME/random"
+    have seedable random weights.
     """
     if not isinstance(model, str):
         return adapt(model).eval()
@@ -24,7 +25,7 @@ def load_vit(model: str | nn.Module) -> ViT:
     if Path(model).is_dir():
         from attar.vision.phreg.distill import load_student
 
-        return load_student(Path(model)).vit.eval()
+        return adapt(load_student(Path(model))).eval()
     raise ValueError(
         f"A model must be timm:NAME, open_clip:NAME/WEIGHTS, hf:NAME or a folder, got {model!r}."
     )

@@ -79,6 +79,23 @@ def _timm_pooled(m: Any, x: Tensor) -> Tensor:
     return m(x)
 
 
+def student() -> nn.Module:
+    from attar.vision.adapters import adapt
+    from attar.vision.phreg import PHRegStudent
+
+    return PHRegStudent(adapt(timm_vit()), 3).eval()
+
+
+def _student_tokens(m: Any, x: Tensor) -> Tensor:
+    return m(x).patches
+
+
+def _student_pooled(m: Any, x: Tensor) -> Tensor:
+    tokens = m.vit(x, m.registers, select_layer=-2)
+    last = m.vit.run(tokens.join(), start=len(m.vit.layers) - 1)
+    return m.vit.model.forward_head(m.vit.leave(last), pre_logits=True)
+
+
 FAMILIES: dict[str, Family] = {
     "timm": Family(timm_vit, _timm_tokens, _timm_pooled),
     "timm-dinov2": Family(
@@ -108,6 +125,7 @@ FAMILIES: dict[str, Family] = {
     "siglip": Family(
         siglip_vit, lambda m, x: m(x).last_hidden_state, lambda m, x: m(x).pooler_output
     ),
+    "phreg": Family(student, _student_tokens, _student_pooled),
 }
 
 

@@ -23,6 +23,7 @@ from attar.vision.falcon import (
 )
 from attar.vision.falcon.crops import anchors
 from attar.vision.falcon.reatten import pad_by_image
+from attar.vision.falcon.recompact import tiles
 from attar.vision.images import ImageProcessor
 from attar.vision.views import GLOBAL, Views
 from tests.vision.models import pixels, timm_vit
@@ -145,6 +146,21 @@ def test_compact_continues_what_enter_layer_began():
     assert torch.equal(reducer.compact(vit, x, views), reducer(vit, views))
     with pytest.raises(ValueError, match="smaller enter_layer"):
         falcon(vit, enter_layer=4)(vit, views)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("enter_layer", [0, 2])
+def test_registers_can_start_as_the_mean_patches_of_tiles(enter_layer):
+    vit = adapt(timm_vit())
+    x = pixels(vit, batch=3)
+    reducer = falcon(vit, enter_layer=enter_layer)
+    reducer.start_at(vit, x)
+    patches = vit(x, select_layer=enter_layer).patches.mean(dim=0).reshape(4, 4, -1)
+    assert torch.allclose(reducer.current()[1], patches[:2, 2:].mean(dim=(0, 1)), atol=1e-5)
+    assert torch.equal(reducer.placed(Views.whole(x))[0], reducer.current()), "places start at 0"
+    assert [tiles(m) for m in (1, 7, 12, 64)] == [(1, 1), (1, 7), (3, 4), (8, 8)]
+    with pytest.raises(ValueError, match="no starting point"):
+        falcon(vit, regen=ReGen(vit.facts.width)).start_at(vit, x)
 
 
 def test_checkpointing_changes_no_gradient_of_reatten():

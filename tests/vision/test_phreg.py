@@ -12,6 +12,8 @@ from PIL import Image
 from attar.vision.adapters import adapt
 from attar.vision.attention import attention_map
 from attar.vision.checkpoint import CheckpointError
+from attar.vision.load import load_vit
+from attar.vision.mllm import VisionTower
 from attar.vision.phreg import (
     Distillation,
     DistillRecipe,
@@ -34,6 +36,7 @@ from attar.vision.phreg import (
 )
 from attar.vision.phreg.dense import gaussian_window
 from attar.vision.phreg.shifts import farthest_points, shift_pixels, unshift_features
+from attar.vision.reducers import AveragePool
 from attar.vision.tokens import Tokens
 from tests.vision.models import FAMILIES, clip_vit, open_clip_vit, pixels, siglip_vit, timm_vit
 from tests.vision.planting import plant_register_neuron
@@ -225,6 +228,32 @@ def test_training_lowers_the_loss_and_leaves_the_teacher():
     assert losses[-1] < 0.8 * losses[0]
     assert all(torch.equal(before[k], v) for k, v in teacher.state_dict().items())
     assert run.recipe.rate(0) == 1e-3 and run.recipe.rate(7) == pytest.approx(1e-4)
+
+
+def test_bfloat16_training_keeps_weights_float32_and_follows_float32():
+    losses = {}
+    for half in (False, True):
+        run = a_run(dataclasses.replace(RECIPE, fixed_views=True, bfloat16=half))
+        losses[half] = [run.run_epoch() for _ in range(4)]
+        assert all(p.dtype == torch.float32 for p in run.student.parameters())
+    assert losses[True] != losses[False]
+    assert losses[True] == pytest.approx(losses[False], rel=0.05)
+
+
+@torch.no_grad()
+def test_a_student_is_a_model_for_towers(tmp_path):
+    """Its registers clean the patches of every tower; CLIP's changed last layer is refused."""
+    run = a_run(dataclasses.replace(RECIPE, start="patches"))
+    save_student(tmp_path, run.student, run.recipe)
+    vit = load_vit(str(tmp_path))
+    x = pixels(vit)
+    assert torch.allclose(vit(x).patches, run.student.eval()(x).patches, atol=1e-5)
+    assert (vit(x).patches - run.student.vit(x).patches).abs().max() > 1e-3
+    tower = VisionTower(vit, AveragePool(4)).eval()
+    tower.save_pretrained(tmp_path / "tower")
+    assert torch.equal(VisionTower.from_pretrained(tmp_path / "tower")(x), tower(x))
+    with pytest.raises(ValueError, match="plain dense features"):
+        adapt(PHRegStudent(adapt(clip_vit()), 2, value_path))
 
 
 def test_registers_can_start_at_the_mean_patch():

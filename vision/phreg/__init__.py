@@ -17,6 +17,7 @@ from attar.vision.phreg.distill import save_student as save_student
 from attar.vision.phreg.loss import distillation_loss as distillation_loss
 from attar.vision.phreg.picture import attention_picture as attention_picture
 from attar.vision.phreg.picture import norm_picture as norm_picture
+from attar.vision.phreg.registered import RegisteredViT as RegisteredViT
 from attar.vision.phreg.shifts import Shift as Shift
 from attar.vision.phreg.shifts import draw_shifts as draw_shifts
 from attar.vision.phreg.student import PHRegStudent as PHRegStudent
