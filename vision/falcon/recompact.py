@@ -84,7 +84,7 @@ class ReCompact(Reducer):
         if self.enter_layer:
             x = vit.run(vit.enter(x), stop=self.enter_layer)
         grid = vit.grid_of(pixels)
-        mean = tokens.like(x).patches.mean(dim=0).T.unflatten(1, grid)
+        mean = tokens.like(x).patches.mean(dim=0).T.reshape(-1, *grid)
         self.registers.copy_(F.adaptive_avg_pool2d(mean, tiles(self.m)).flatten(1).T)
         self.rows.zero_()
         self.columns.zero_()
