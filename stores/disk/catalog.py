@@ -85,8 +85,14 @@ class SegmentRow:
 def document_crc(name: str, text: str | None, metadata: str | None) -> int:
     """Checksum of one document; lengths keep the three parts apart, -1 stands for None."""
     body, notes = text or "", metadata or ""
-    sizes = f"{len(name)},{-1 if text is None else len(body)},{-1 if metadata is None else 0}"
-    return zlib.crc32(f"{sizes};{name}{body}{notes}".encode())
+    crc = zlib.crc32(document_head(name, text, metadata))
+    return zlib.crc32(f"{body}{notes}".encode(), crc)
+
+
+def document_head(name: str, text: str | None, metadata: str | None) -> bytes:
+    """What the checksum of a document covers before its text and its metadata."""
+    sizes = f"{len(name)},{-1 if text is None else len(text)},{-1 if metadata is None else 0}"
+    return f"{sizes};{name}".encode()
 
 
 def is_whole(name: object, text: object, metadata: object, crc: int) -> bool:

@@ -3,6 +3,7 @@
 Packing takes about as long as inserting, so a thread does it while vectors are being encoded.
 """
 
+import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field
 import zstandard
 
 from attar.stores.disk import texts as packing
-from attar.stores.disk.catalog import document_crc
 from attar.stores.disk.library import Library, chunks, marks
 from attar.stores.disk.texts import Stored
 from attar.stores.filters.attributes import attributes
@@ -88,12 +88,13 @@ class Insertion:
             dictionary = packing.train(self._samples(), self._number)
             press = press if dictionary is None else packing.compressor(dictionary)
             self._press = press
-        rows = []
-        for index, name in enumerate(self.batch.ids):
-            text, metadata = self.batch.texts[index], self.batch.metadata[index]
-            crc = document_crc(name, text, metadata)
-            pair = packing.packed(text, press), packing.packed(metadata, press)
-            rows.append((self.first + index, name, *pair, crc))
+        batch = self.batch
+        rows = [
+            (slot, name, *packing.packed_document(name, text, metadata, press))
+            for slot, name, text, metadata in zip(
+                itertools.count(self.first), batch.ids, batch.texts, batch.metadata
+            )
+        ]
         done = _Packed(rows, dictionary)
         if dictionary is not None and self._packs_again:
             done.again = [
@@ -202,10 +203,9 @@ class Revision:
             gone, come = attributes(old), attributes(new)
             connection.executemany(_DELETE_ATTRIBUTE, [(*a, slot) for a in gone - come])
             connection.executemany(_INSERT_ATTRIBUTE, [(*a, slot) for a in come - gone])
-            pair = packing.packed(text, press), packing.packed(new, press)
             connection.execute(
                 "UPDATE documents SET text = ?, metadata = ?, crc = ? WHERE row = ?",
-                (*pair, document_crc(name, text, new), slot),
+                (*packing.packed_document(name, text, new, press), slot),
             )
         written = characters(self.texts or ()) + characters(self.metadata or ())
         return {"characters": int(library.meta["characters"]) + written}
@@ -219,4 +219,4 @@ def index_words(library: Library, connection: sqlite3.Connection) -> None:
 
 def characters(texts: Sequence[str | None]) -> int:
     """Characters of all texts."""
-    return sum(len(text) for text in texts if text is not None)
+    return sum(map(len, filter(None, texts)))

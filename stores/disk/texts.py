@@ -18,7 +18,7 @@ from typing import Any
 
 import zstandard
 
-from attar.stores.disk.catalog import is_whole
+from attar.stores.disk.catalog import document_head, is_whole
 from attar.stores.errors import CorruptStoreError
 
 FIRST_CHARACTERS = 1 << 20
@@ -92,13 +92,32 @@ class Texts:
         return plain if is_whole(name, *plain, crc) else None
 
 
-def packed(text: str | None, press: zstandard.ZstdCompressor | None) -> Stored:
-    """A frame where that is smaller than the text, else the text."""
+def packed(
+    text: str | None, press: zstandard.ZstdCompressor | None, raw: bytes | None = None
+) -> Stored:
+    """A frame where that is smaller than the text, else the text. raw: it as UTF-8, if known."""
     if text is None or press is None or len(text) < SHORTEST:
         return text
-    raw = text.encode()
+    raw = text.encode() if raw is None else raw
     frame = press.compress(raw)
     return frame if len(frame) < len(raw) <= MOST_TIMES * len(frame) else text
+
+
+def packed_document(
+    name: str, text: str | None, metadata: str | None, press: zstandard.ZstdCompressor | None
+) -> tuple[Stored, Stored, int]:
+    """Text and metadata as they are to be stored, and the checksum of the document."""
+    crc = zlib.crc32(document_head(name, text, metadata))
+    stored: tuple[Stored, Stored] = (None, None)
+    if text is not None:
+        raw = text.encode()
+        crc = zlib.crc32(raw, crc)
+        stored = (packed(text, press, raw), None)
+    if metadata is not None:
+        raw = metadata.encode()
+        crc = zlib.crc32(raw, crc)
+        stored = (stored[0], packed(metadata, press, raw))
+    return *stored, crc
 
 
 def compressor(content: bytes) -> zstandard.ZstdCompressor:
