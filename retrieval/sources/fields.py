@@ -3,8 +3,10 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from attar.retrieval.sources.content import content_hash
 from attar.retrieval.sources.source import Document, SourceError
 
 ID_FIELDS = ("_id", "id")
@@ -74,9 +76,14 @@ def text_names(text_field: str | Sequence[str] | None) -> tuple[str, ...]:
     return names
 
 
-def asked_fields(text_field: str | Sequence[str] | None, id_field: str | None) -> tuple[str, ...]:
-    """What was asked for, for the source's hash: with the bytes it decides what is read."""
-    return (id_field or "", *text_names(text_field))
+def records_hash(
+    kind: str, path: Path, text_field: str | Sequence[str] | None, id_field: str | None
+) -> str:
+    """Hash of a file of records: its bytes and the fields that were asked for decide what is read.
+
+    Which fields were *found* would need a parse, and a damaged file would have no hash.
+    """
+    return content_hash((kind, id_field or "", *text_names(text_field)), [("", path)])
 
 
 def valid_id(value: Any, place: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, final
 
 from attar.retrieval.sources.chunking import Chunking
-from attar.retrieval.sources.content import content_hash, decoded, numbered_lines
-from attar.retrieval.sources.fields import Fields, asked_fields, choose_fields
+from attar.retrieval.sources.content import decoded, numbered_lines
+from attar.retrieval.sources.fields import Fields, choose_fields, records_hash
 from attar.retrieval.sources.source import Placed, Source, SourceError
 
 
@@ -30,9 +30,7 @@ class JsonlSource(Source):
     @cached_property
     def hash(self) -> str:
         """Hash of the file's bytes and of the fields that were asked for."""
-        return content_hash(
-            (self.kind, *asked_fields(self.text_field, self.id_field)), [("", self.path)]
-        )
+        return records_hash(self.kind, self.path, self.text_field, self.id_field)
 
     @cached_property
     def fields(self) -> Fields:

@@ -38,8 +38,9 @@ FORMAT: Final[int] = 2
 """1: texts are plain and the content of the full-text index. 2: texts may be compressed."""
 MOST_ROWS = 1 << 62
 _SEGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.seg")
-LOG_PAGES = 8192
-"""Pages (32 MiB) of the write-ahead log before it is folded into the catalog."""
+PAGE_BYTES = 8192
+LOG_PAGES = (32 << 20) // PAGE_BYTES
+"""Pages of the write-ahead log before it is folded into the catalog."""
 
 SCHEMA_1 = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -112,6 +113,7 @@ def create(
     """Make an empty catalog in `folder`; `codec` is the row of a fitted codec."""
     connection = sqlite3.connect(folder / NAME, isolation_level=None)
     try:
+        connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("BEGIN IMMEDIATE")

@@ -3,7 +3,6 @@
 Packing takes about as long as inserting, so a thread does it while vectors are being encoded.
 """
 
-import itertools
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -90,9 +89,9 @@ class Insertion:
             self._press = press
         batch = self.batch
         rows = [
-            (slot, name, *packing.packed_document(name, text, metadata, press))
-            for slot, name, text, metadata in zip(
-                itertools.count(self.first), batch.ids, batch.texts, batch.metadata
+            (slot, *row)
+            for slot, row in enumerate(
+                packing.packed_documents(batch.ids, batch.texts, batch.metadata, press), self.first
             )
         ]
         done = _Packed(rows, dictionary)
@@ -205,7 +204,7 @@ class Revision:
             connection.executemany(_INSERT_ATTRIBUTE, [(*a, slot) for a in come - gone])
             connection.execute(
                 "UPDATE documents SET text = ?, metadata = ?, crc = ? WHERE row = ?",
-                (*packing.packed_document(name, text, new, press), slot),
+                (*next(packing.packed_documents([name], [text], [new], press))[1:], slot),
             )
         written = characters(self.texts or ()) + characters(self.metadata or ())
         return {"characters": int(library.meta["characters"]) + written}

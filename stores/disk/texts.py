@@ -13,7 +13,7 @@ without it all its texts would be lost.
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import zstandard
@@ -35,6 +35,7 @@ COPIES = 2
 
 _FORMAT = zstandard.FORMAT_ZSTD1_MAGICLESS
 Stored = str | bytes | None
+Column = Sequence[str | None]
 
 
 class Texts:
@@ -103,21 +104,24 @@ def packed(
     return frame if len(frame) < len(raw) <= MOST_TIMES * len(frame) else text
 
 
-def packed_document(
-    name: str, text: str | None, metadata: str | None, press: zstandard.ZstdCompressor | None
-) -> tuple[Stored, Stored, int]:
-    """Text and metadata as they are to be stored, and the checksum of the document."""
-    crc = zlib.crc32(document_head(name, text, metadata))
-    stored: tuple[Stored, Stored] = (None, None)
-    if text is not None:
-        raw = text.encode()
-        crc = zlib.crc32(raw, crc)
-        stored = (packed(text, press, raw), None)
-    if metadata is not None:
-        raw = metadata.encode()
-        crc = zlib.crc32(raw, crc)
-        stored = (stored[0], packed(metadata, press, raw))
-    return *stored, crc
+def packed_documents(
+    ids: Sequence[str], texts: Column, metadata: Column, press: zstandard.ZstdCompressor | None
+) -> Iterator[tuple[str, Stored, Stored, int]]:
+    """Ids, texts and metadata as they are to be stored, and the checksums of the documents.
+
+    Column by column, because this is most of what adding a short document costs.
+    """
+    heads = map(document_head, ids, texts, metadata)
+    crcs: Iterable[int] = map(zlib.crc32, heads)
+    columns = []
+    for column in (texts, metadata):
+        if any(one is not None for one in column):
+            raws = [b"" if one is None else one.encode() for one in column]
+            crcs = map(zlib.crc32, raws, crcs)
+            columns.append([packed(one, press, raw) for one, raw in zip(column, raws, strict=True)])
+        else:
+            columns.append(list(column))
+    return zip(ids, *columns, crcs, strict=True)
 
 
 def compressor(content: bytes) -> zstandard.ZstdCompressor:

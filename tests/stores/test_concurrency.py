@@ -1,5 +1,6 @@
 import gc
 import os
+import sys
 import threading
 
 import numpy as np
@@ -20,7 +21,16 @@ def test_writers_and_readers_in_processes(tmp_path):
     load.check(tmp_path / "s", mine)
 
 
-def test_threads_share_a_store(tmp_path):
+@pytest.fixture(params=[0.005, 1e-6], ids=["usual", "hasty"])
+def switching(request):
+    """How long a thread keeps the interpreter: usually 5 ms; 1 us stirs as free threads would."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(request.param)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_threads_share_a_store(tmp_path, switching):
     x = documents(400)
     errors = []
     with Store.create(tmp_path / "s", attar.codec("int8"), metric="ip") as store:
@@ -39,7 +49,7 @@ def test_threads_share_a_store(tmp_path):
         def change(first):
             try:
                 for i in range(first, first + 25):
-                    store.add([f"n{i}"], x[i : i + 1])
+                    store.add([f"n{i}"], x[i : i + 1], [f"text of document {i}, again {i}"])
                     store.delete([f"d{i % 100}"])
                     if i % 10 == 0:
                         store.compact()
@@ -79,6 +89,46 @@ def test_a_forked_child_is_told_to_open_its_own(tmp_path):
         reopen(tmp_path / "s", "w").close()
         os.kill(child, 9)
         os.waitpid(child, 0)
+
+
+@pytest.mark.parametrize("mode", "rw")
+def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
+    """A child inherits connections in whatever state, and closes them when it ends."""
+    path = tmp_path / "s"
+    Store.create(path, attar.codec("int8")).close()
+    writer = reopen(path, "w")
+    forked = writer if mode == "w" else reopen(path)
+    done = threading.Event()
+
+    def add():
+        for i in range(120):
+            writer.add([f"d{i}"], documents(1, seed=i), [f"text {i}"])
+        done.set()
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    while not done.is_set():
+        child = os.fork()
+        if child == 0:
+            try:
+                forked.close()
+                forked._library._connection = None
+                del forked, writer
+                gc.collect()
+            finally:
+                os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        with reopen(path) as other:
+            assert [r.text for r in other.iter()] == [f"text {i}" for i in range(len(other))]
+    thread.join()
+    forked.refresh()
+    assert len(forked) == 120
+    assert writer.verify().problems == ()
+    writer.close()
+    forked.close()
+    with reopen(path, "w") as store:
+        assert len(store) == 120
+        assert store.verify().problems == ()
 
 
 def test_waiting_for_the_lock_gets_it(tmp_path):
