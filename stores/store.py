@@ -383,6 +383,8 @@ class Store(StoreReading):
 
     def close(self) -> None:
         """Close the store; a writer folds its log into the catalog and seals it."""
+        if self._library.inherited:
+            return
         if self._lock is not None:
             lock, self._lock = self._lock, None
             try:

@@ -47,7 +47,7 @@ class Library:
     def __init__(self, folder: Path, write: bool, load_codec: LoadCodec | None) -> None:
         self.folder = folder
         self.write = write
-        self.guard = threading.RLock()
+        self._guard = threading.RLock()
         self.writing = threading.RLock()
         self._load_codec = load_codec
         self._codecs: dict[str, Codec] = {}
@@ -82,12 +82,26 @@ class Library:
         """The catalog's connection, in the process that opened it, until `close`."""
         if self._connection is None:
             raise StoreError(f"The store {self.folder} is closed. Open it again.")
-        if os.getpid() != self._pid:
+        self._check_process()
+        return self._connection
+
+    @property
+    def guard(self) -> threading.RLock:
+        """Held by the thread that reads; in a forked child nobody might ever let go of it."""
+        self._check_process()
+        return self._guard
+
+    @property
+    def inherited(self) -> bool:
+        """Whether this process is a forked child of the one that opened the store."""
+        return os.getpid() != self._pid
+
+    def _check_process(self) -> None:
+        if self.inherited:
             raise StoreError(
                 f"A store belongs to the process that opened it ({self._pid}), this is "
                 f"{os.getpid()}. Open the store again after the fork."
             )
-        return self._connection
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -264,12 +278,16 @@ class Library:
         return slot, Record(name, plain[0], None if plain[1] is None else json.loads(plain[1]))
 
     def close(self) -> None:
-        """Let the files go; maps that somebody still holds stay valid."""
+        """Let the files go; maps that somebody still holds stay valid.
+
+        A forked child does nothing: closing an inherited connection could disturb the parent.
+        """
+        if self.inherited:
+            return
         with self.guard:
             if self._connection is not None:
                 connection, self._connection = self._connection, None
-                if os.getpid() == self._pid:
-                    connection.close()
+                connection.close()
 
 
 def codec_hash(content: bytes) -> str:

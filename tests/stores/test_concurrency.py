@@ -1,3 +1,4 @@
+import contextlib
 import gc
 import os
 import sys
@@ -107,20 +108,26 @@ def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
 
     thread = threading.Thread(target=add)
     thread.start()
+    forks = 0
     while not done.is_set():
         child = os.fork()
         if child == 0:
-            try:
-                forked.close()
-                forked._library._connection = None
-                del forked, writer
-                gc.collect()
-            finally:
-                os._exit(0)
+            code = 0
+            for use in (lambda: list(forked.iter()), lambda: forked.get(["d0"]), forked.refresh):
+                with contextlib.suppress(StoreError):
+                    use()
+                    code = 1
+            forked.close()
+            forked._library._connection = None
+            del forked, writer
+            gc.collect()
+            os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        forks += 1
         with reopen(path) as other:
             assert [r.text for r in other.iter()] == [f"text {i}" for i in range(len(other))]
     thread.join()
+    assert forks > 3
     forked.refresh()
     assert len(forked) == 120
     assert writer.verify().problems == ()
