@@ -11,7 +11,7 @@ import pytest
 
 import attar
 from attar.stores.store import Store
-from tests.stores.worlds import DIM, pack_early, reopen
+from tests.stores.worlds import DIM, documents, names, pack_early, reopen
 
 # Forked from a server that has imported everything: a writer starts in milliseconds.
 CONTEXT = multiprocessing.get_context("forkserver")
@@ -116,3 +116,33 @@ def test_killed_writers_lose_nothing(tmp_path, seed):
         acknowledged = run_and_kill(path, done, draw.randrange(6), draw.uniform(0, 0.03))
         done = check(path, acknowledged)
     assert done > 8
+
+
+def recode(path, pipe):
+    """Change the codec of a store and say how far it is, until killed."""
+    store = reopen(path, "w")
+    store.reencode(attar.codec("int8"), on_progress=lambda done, total: pipe.send((done, total)))
+
+
+def test_a_killed_change_of_codec_goes_on(tmp_path):
+    path, x = tmp_path / "s", documents(900)
+    with Store.create(path, attar.codec("float16").fit(x), metric="ip") as store:
+        for first in range(0, 900, 300):
+            store.add(names(900)[first : first + 300], x[first : first + 300])
+    receiver, sender = CONTEXT.Pipe(duplex=False)
+    writer = CONTEXT.Process(target=recode, args=(path, sender))
+    writer.start()
+    sender.close()
+    done, total = receiver.recv()
+    writer.kill()
+    writer.join()
+    done = max([done, *(one for one, _ in drained(receiver))])
+    assert total == 900
+    with reopen(path, "w") as store:
+        assert store.verify().problems == ()
+        left = sum(p.row.rows for p in store._library.snapshot.parts if p.codec.spec != "int8")
+        assert left in (total - done, max(0, total - done - 300))
+        assert store.search(x[:5], k=900).ids.shape == (5, 900)
+        assert store.reencode() == left
+        assert (store.info()["serving"], len(store.info()["codecs"])) == ("int8", 1)
+        assert store.verify().problems == ()
