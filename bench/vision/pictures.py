@@ -13,10 +13,13 @@ from bench.machine import DATA
 CLASSES, VOID = 11, 11
 
 
-def photographs(count: int, skip: int = 0) -> list[Path]:
-    """`count` of the 400 photographs, evenly spread over the classes, after `skip` of those."""
+def photographs(count: int, skip: int = 0, offset: int = 0) -> list[Path]:
+    """`count` of the 400 photographs, evenly spread over the classes, after `skip` of those.
+
+    offset: of the first among the sorted files; other offsets give other photographs.
+    """
     files = sorted((DATA / "vision" / "in1k").glob("*"))
-    spread = [files[i * len(files) // (count + skip)] for i in range(count + skip)]
+    spread = [files[i * len(files) // (count + skip) + offset] for i in range(count + skip)]
     return spread[skip:]
 
 
