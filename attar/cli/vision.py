@@ -21,14 +21,25 @@ def distill(
     registers: Annotated[int, typer.Option(help="Registers of the student.")] = 16,
     views: Annotated[int, typer.Option(help="Views behind a denoised target.")] = 10,
     side: Annotated[int | None, typer.Option(help="Pixels of the square input.")] = None,
+    clip: Annotated[
+        bool, typer.Option("--clip", help="For CLIP: NACLIP teaches MaskCLIP.")
+    ] = False,
+    lr: Annotated[float | None, typer.Option(help="First rate; falls to a twentieth.")] = None,
+    start: Annotated[str, typer.Option(help="Registers begin: random, patches.")] = "random",
     device: Annotated[str, typer.Option(help="cpu, cuda.")] = "cpu",
     seed: Annotated[int, typer.Option(help="Of registers, order and views.")] = 0,
 ) -> None:
     """Train registers into a vision transformer, so that its dense features are clean (PH-Reg)."""
-    from attar.vision.phreg.distill import DistillRecipe
+    from dataclasses import replace
+
+    from attar.vision.phreg.distill import CLIP_RECIPE, DistillRecipe
     from attar.vision.phreg.distill import distill as run
 
-    recipe = DistillRecipe(epochs=epochs, batch=batch, m=registers, views=views, seed=seed)
+    recipe = replace(
+        CLIP_RECIPE if clip else DistillRecipe(),
+        epochs=epochs, batch=batch, m=registers, views=views, start=start, seed=seed,
+    )  # fmt: skip
+    recipe = recipe if lr is None else replace(recipe, lr=lr, lr_end=lr / 20)
     with progress("Epochs", epochs) as advance:
         done = -1
 

@@ -1,5 +1,6 @@
 """Verbs of the other rooms: archives, servers as processes, a distillation, all for real."""
 
+import json
 import os
 import socket
 import subprocess
@@ -100,10 +101,13 @@ def test_a_student_is_distilled_from_a_folder_of_images(tmp_path: Path) -> None:
     done = attar_command(
         "vision", "distill", tmp_path, "--model", "timm:vit_tiny_patch16_224/random",
         "--out", tmp_path / "student", "--epochs", 1, "--batch", 2, "--views", 2,
-        "--registers", 2, "--side", 64,
+        "--registers", 2, "--side", 64, "--clip", "--lr", 1e-5, "--start", "patches",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert (tmp_path / "student" / "model.safetensors").is_file()
+    recipe = json.loads((tmp_path / "student" / "config.json").read_text())["recipe"]
+    wanted = {"dense": "clip", "lr": 1e-5, "lr_end": 5e-7, "start": "patches", "m": 2}
+    assert {key: recipe[key] for key in wanted} == wanted
     empty = tmp_path / "empty"
     empty.mkdir()
     refused = attar_command(
