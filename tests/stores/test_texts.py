@@ -206,3 +206,12 @@ def test_a_failed_commit_trains_again(tmp_path, early):
         shutil.copytree(tmp_path / "s", tmp_path / "copy")
     with reopen(tmp_path / "copy") as store:
         assert [r.text for r in store.iter()] == [passage(-i) for i in range(30)]
+
+
+def test_the_first_dictionary_packs_what_was_plain(tmp_path, early):
+    with Store.create(tmp_path / "s", attar.codec("float32")) as store:
+        store.add(["a"], documents(1), [passage(0)])
+        assert isinstance(stored(store)["a"], str)
+        store.add(names(30), documents(30), [passage(i) for i in range(30)])
+        assert isinstance(stored(store)["a"], bytes)
+        assert store.get(["a"])[0].text == passage(0)
