@@ -38,7 +38,7 @@ def questions(index: Cascade, seed: int = 0) -> Query:
     """Prepared questions like those that documents would ask, const 0."""
     rng = np.random.default_rng(seed)
     pairs = rng.integers(0, len(index), (QUESTIONS, 2))
-    source, metric = index.source, index.projection.metric
+    source, metric = index.source, index.frame.projection.metric
     norms = None if source.sqnorm is None else source.sqnorm[pairs.ravel()]
     z = metric.documents(source.layout.unpack(source.codes[pairs.ravel()]), norms)
     w = z.reshape(QUESTIONS, 2, -1).sum(axis=1)

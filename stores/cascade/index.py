@@ -1,7 +1,7 @@
 """The sketch of one array of codes, with what the certificate needs.
 
-Bytes per vector: s / 2 (head) + t / 2 (body) + 4 (error bounds), s and t the coordinates of head
-and body. The codes themselves are not copied.
+Bytes per vector: s / 2 (head) + t / 2 (body) + 4 (error bounds), s and t the nibbles of head and
+body; with cells 4 more (which row lies where). The codes themselves are not copied.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,19 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores.cascade.projection import (
-    Projection,
-    fit_projection,
-    metric_of,
+from attar.stores.cascade.cells import CHOICE, arranged, balanced
+from attar.stores.cascade.frame import Frame
+from attar.stores.kernels.exact import Source
+from attar.stores.kernels.sketch import (
+    NOWHERE,
+    ROWS16,
+    Errors,
+    SketchCodes,
+    empty_codes,
+    sketch_encode,
 )
-from attar.stores.kernels.exact import Source, exact_levels
-from attar.stores.kernels.sketch import Errors, SketchCodes, empty_codes, sketch_encode
-from attar.stores.kernels.sketch.codes import ROWS16
-from attar.stores.types import Float32, Levels
+from attar.stores.types import Float32
 
-SAMPLE = 16_384
 BLOCK = 8_192
 STEPS = 255
 ROUNDING = np.float32(1.0001)
@@ -29,12 +31,16 @@ ROUNDING = np.float32(1.0001)
 
 @dataclass(frozen=True)
 class Cascade:
-    """The sketch of `source`, its error bounds, and the largest norm of a document in z."""
+    """The sketch of `source` in a frame, its error bounds, the largest norm of a document in z.
+
+    radii float32 [cells]: the largest distance of a document from the centre of its cell.
+    """
 
     source: Source
-    projection: Projection
+    frame: Frame
     codes: SketchCodes
     errors: Errors
+    radii: Float32
     largest: float
 
     @classmethod
@@ -46,8 +52,9 @@ class Cascade:
         body_dims: int | None = None,
         seed: int = 0,
         threads: int | None = 1,
+        cells: int = 1,
     ) -> Self:
-        """Fit the axes on a sample of the codes and sketch all of them.
+        """Fit a frame on a sample of the codes and sketch all of them.
 
         head_dims (a multiple of 8) and body_dims (even) default to `shape_for` the layout's width.
         """
@@ -55,16 +62,26 @@ class Cascade:
         head, body = shape_for(dim)
         head = head if head_dims is None else head_dims
         body = body if body_dims is None else body_dims
-        rows = _sample(len(source), seed)
-        levels, norms = _sampled(source, rows)
-        metric = metric_of(gram, levels, source.sqnorm is not None)
-        projection = fit_projection(metric, levels, norms, head, body)
-        return cls(source, projection, *_encode(source, projection, threads))
+        frame = Frame.fit(source, gram, head, body, cells, seed, threads)
+        return cls.encode(source, frame, threads)
+
+    @classmethod
+    def encode(cls, source: Source, frame: Frame, threads: int | None = 1) -> Self:
+        """Sketch codes in a frame that is there already."""
+        projection = frame.projection
+        starts, order = None, None
+        if len(frame.cells) > 1:
+            starts, order = arranged(_owners(source, frame, threads), len(frame.cells))
+        shape = projection.head_dims, projection.body_dims
+        codes = empty_codes(len(source), *shape, starts, order)
+        bounds, radii, largest = _sketch(source, frame, codes, threads)
+        return cls(source, frame, codes, _steps(bounds), radii, largest)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the sketch and its bounds."""
-        return self.codes.nbytes + self.errors.steps.nbytes
+        """Bytes of the sketch, its bounds and the centres."""
+        shared = self.frame.cells.centres.nbytes + self.radii.nbytes
+        return self.codes.nbytes + self.errors.steps.nbytes + shared
 
     def __len__(self) -> int:
         return len(self.source)
@@ -81,42 +98,51 @@ def shape_for(dim: int) -> tuple[int, int]:
     return head, min(max(2 * round(dim / 96), 8), 128)
 
 
-def _sample(n: int, seed: int) -> NDArray[np.int64]:
-    if n <= SAMPLE:
-        return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, SAMPLE, replace=False))
+def _owners(source: Source, frame: Frame, threads: int | None) -> NDArray[np.int64]:
+    """The cell of every row."""
+    distances, choices = [], []
+    for first in range(0, len(source), BLOCK):
+        z = frame.documents(source, slice(first, min(first + BLOCK, len(source))), threads)
+        distance, choice = frame.cells.nearest(z, CHOICE)
+        distances.append(distance)
+        choices.append(choice.astype(np.int32))
+    choice = np.concatenate(choices).astype(np.int64)
+    return balanced(np.concatenate(distances), choice, len(frame.cells))
 
 
-def _sampled(source: Source, rows: NDArray[np.int64]) -> tuple[Levels, NDArray[np.float32] | None]:
-    norms = None if source.sqnorm is None else source.sqnorm[rows]
-    return source.layout.unpack(source.codes[rows]), norms
-
-
-def _encode(
-    source: Source, projection: Projection, threads: int | None
-) -> tuple[SketchCodes, Errors, float]:
-    n, leading = len(source), projection.plan.head_axes
-    codes = empty_codes(n, projection.head_dims, projection.body_dims)
-    bounds = np.zeros((4, n), np.float32)
-    largest = 0.0
-    for first in range(0, n, BLOCK):
-        rows = slice(first, min(first + BLOCK, n))
-        norms = None if source.sqnorm is None else source.sqnorm[rows]
-        z = projection.metric.documents(exact_levels(source, first, rows.stop, threads), norms)
+def _sketch(
+    source: Source, frame: Frame, codes: SketchCodes, threads: int | None
+) -> tuple[Float32, Float32, float]:
+    """Fill codes; squared error bounds [4 positions], radii [cells], the largest norm."""
+    projection, leading = frame.projection, frame.projection.plan.head_axes
+    cells = np.repeat(np.arange(codes.cells), ROWS16 * np.diff(codes.starts))
+    stop = len(source) if codes.order is None else len(codes.body)
+    bounds = np.zeros((4, len(codes.body)), np.float32)
+    radii, largest = np.zeros(codes.cells, np.float32), 0.0
+    for first in range(0, stop, BLOCK):
+        at = slice(first, min(first + BLOCK, stop))
+        if codes.order is None:
+            z = frame.documents(source, at, threads)
+        else:
+            rows = codes.order[at]
+            here = rows != NOWHERE
+            z = frame.cells.centres[cells[at]]
+            z[here] = frame.documents(source, rows[here].astype(np.int64), threads)
         largest = max(largest, float(np.einsum("ij,ij->i", z, z).max()))
-        z -= projection.mean
+        z -= frame.cells.centres[cells[at]]
         a = z @ projection.axes
         whole = np.einsum("ij,ij->i", z, z)
+        np.maximum.at(radii, cells[at], whole)
         heads, bodies = sketch_encode(a, projection.plan, codes, first, threads)
         in_head = np.einsum("ij,ij->i", a[:, :leading], a[:, :leading])
         in_body = np.einsum("ij,ij->i", a[:, leading:], a[:, leading:])
         # What is left is a difference of rounded sums: allow for their rounding.
         slack = np.float32(1e-5) * whole
-        bounds[0, rows] = heads
-        bounds[1, rows] = np.maximum(whole - in_head, 0) + slack
-        bounds[2, rows] = bodies
-        bounds[3, rows] = np.maximum(whole - in_head - in_body, 0) + slack
-    return codes, _steps(bounds), float(np.sqrt(largest) * ROUNDING)
+        bounds[0, at] = heads
+        bounds[1, at] = np.maximum(whole - in_head, 0) + slack
+        bounds[2, at] = bodies
+        bounds[3, at] = np.maximum(whole - in_head - in_body, 0) + slack
+    return bounds, np.sqrt(radii) * ROUNDING, float(np.sqrt(largest) * ROUNDING)
 
 
 def _steps(squared: Float32) -> Errors:
@@ -126,6 +152,4 @@ def _steps(squared: Float32) -> Errors:
     steps = np.ceil(bounds / unit[:, None])
     # A quotient that was rounded below its integer would make the last step too short.
     steps += steps * unit[:, None] < bounds
-    whole = np.zeros((4, -(-steps.shape[1] // ROWS16) * ROWS16), np.uint8)
-    whole[:, : steps.shape[1]] = np.minimum(steps, STEPS)
-    return Errors(whole, unit * ROUNDING)
+    return Errors(np.minimum(steps, STEPS).astype(np.uint8), unit * ROUNDING)

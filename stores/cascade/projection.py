@@ -80,10 +80,9 @@ def metric_of(gram: NDArray[np.float64], levels: Levels, l2: bool) -> Metric:
 
 @dataclass(frozen=True)
 class Projection:
-    """Coordinates of a sketch, a = (z - mean) @ axes, and which nibble codes which of them."""
+    """Coordinates of a sketch, a = (z - centre) @ axes, and which nibble codes which of them."""
 
     metric: Metric
-    mean: Float32
     axes: Float32
     plan: EncodePlan
     head_dims: int
@@ -103,26 +102,26 @@ class Projection:
         return np.asarray(inside[:, self.plan.axis] * scale, np.float32)
 
 
+def principal_axes(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormal directions of x [n e] by descending second moment, [e e]."""
+    _, vectors = np.linalg.eigh(x.T @ x)
+    return np.ascontiguousarray(vectors[:, ::-1])
+
+
 def fit_projection(
     metric: Metric,
-    levels: Levels,
-    sqnorm: NDArray[np.float32] | None,
+    z: NDArray[np.float64],
+    rest: NDArray[np.float64],
     head_dims: int,
     body_dims: int,
 ) -> Projection:
-    """Principal axes of a sample of documents, and nibbles where they help the scores most."""
-    z = metric.documents(levels, sqnorm).astype(np.float64)
-    mean = z.mean(axis=0) if len(z) else np.zeros(z.shape[1])
-    _, vectors = np.linalg.eigh((z - mean).T @ (z - mean))
-    axes = vectors[:, ::-1][:, : head_dims + body_dims]
+    """Axes of what centres leave of a sample of documents z, and nibbles where they help most.
+
+    rest [n e'] is z [n e'] without the centres.
+    """
+    axes = principal_axes(rest)[:, : head_dims + body_dims]
     # Documents stand in for queries: E[q_j^2] is their second moment, mean included.
     importance = ((z @ axes) ** 2).mean(axis=0) if len(z) else np.ones(axes.shape[1])
-    plan = allot((z - mean) @ axes, importance, head_dims, body_dims)
+    plan = allot(rest @ axes, importance, head_dims, body_dims)
     used = int(plan.axis.max()) + 1
-    return Projection(
-        metric,
-        mean.astype(np.float32),
-        np.ascontiguousarray(axes[:, :used], np.float32),
-        plan,
-        head_dims,
-    )
+    return Projection(metric, np.ascontiguousarray(axes[:, :used], np.float32), plan, head_dims)

@@ -1,16 +1,17 @@
-"""Top-k through the cascade: head, body, exact scores, and for `exact` the certificate.
+"""Top-k through the cascade: cells, head, body, exact scores, and for `exact` the certificate.
 
-Approximate, `widths` = (c, r): the head picks the c best rows of an integer scan, the body the r
-best of them, and `stores.score` ranks those.
+Approximate, `widths` = (p, c, r): of the p cells with the best centres the head picks the c best
+rows by an integer scan, the body the r best of them, and `stores.score` ranks those.
 
 Exact: the k-th score t that the approximate search found is a lower bound of the k-th best score of
 all. With e and r the bounds of a document's sketch (error inside the sketched axes, length outside
 of them) and w the query in the metric of the scores,
 
-    score <= sketch score + |w in the axes| * e + |w outside| * r + rounding
+    score <= const + <w, centre> + sketch score + |w in the axes| * e + |w outside| * r + rounding
 
-by the Cauchy-Schwarz inequality on either part. Documents that stay below t are out, first by the
-head, then by head and body; the others are scored. Nothing is assumed about the data.
+by the Cauchy-Schwarz inequality on either part. Cells whose radius keeps all of their documents
+below t are out, then documents, first by the head, then by head and body; the others are scored.
+Nothing is assumed about the data.
 """
 
 from dataclasses import dataclass
@@ -39,15 +40,16 @@ UNIT = 2.0**-24
 
 @dataclass(frozen=True)
 class Widths:
-    """Candidates of the head and of the body for each query."""
+    """Candidates of the head and of the body for each query; cells to look into, None for all."""
 
     head: int = 1000
     body: int = 200
+    probes: int | None = None
 
     def at_least(self, k: int) -> "Widths":
         """Wide enough for k results."""
         body = max(self.body, 2 * k)
-        return Widths(max(self.head, body), body)
+        return Widths(max(self.head, body), body, self.probes)
 
 
 def approximate(
@@ -59,18 +61,45 @@ def approximate(
     threads: int | None = 1,
     impl: str = "auto",
 ) -> Top:
-    """The k best of what head and body let through; scores are canonical."""
+    """The k best of what cells, head and body let through; scores are canonical.
+
+    A filter that leaves a tenth of the rows looks into ten times as many cells.
+    """
     widths = widths.at_least(k)
     matches = len(index) if allowed is None else int(np.count_nonzero(allowed))
     if matches <= FEW * widths.body:
         return exact_top(index.source, query, k, allowed, threads, impl)
-    projection = index.projection
-    weights = projection.weights(projection.inside(projection.metric.queries(query.coords)))
-    planned = quantized(weights, projection.head_dims, wide=len(query) == 1)
+    w = index.frame.projection.metric.queries(query.coords)
+    cells, biases = looked_into(index, w, widths.probes, matches)
+    projection = index.frame.projection
+    weights = projection.weights(projection.inside(w))
+    wide = len(query) == 1
+    planned = quantized(weights, projection.head_dims, wide, cells, biases)
     found = sketch_top(index.codes, planned, widths.head, allowed, threads, impl)
-    rows = sketch_select(index.codes, planned, found, widths.body, threads, impl)
+    if int(found.counts.min(initial=k)) < k:
+        everywhere = Widths(widths.head, widths.body)
+        return approximate(index, query, k, everywhere, allowed, threads, impl)
+    at = sketch_select(index.codes, planned, found, widths.body, threads, impl)
+    rows = index.codes.rows_at(at)
     rows.sort(axis=1)
     return ranked(rows, exact_scores(index.source, query, rows, threads, impl), k)
+
+
+def looked_into(
+    index: Cascade, w: Float32, probes: int | None, matches: int
+) -> tuple[NDArray[np.int32] | None, Float32 | None]:
+    """Cells [m p] of the best centres and <w, centre> [m p]; the first eighth are the best."""
+    centres = index.frame.cells.centres
+    if len(centres) == 1:
+        return None, None
+    count = len(centres)
+    if probes is not None and matches:
+        count = min(count, -(-probes * len(index) // matches))
+    biases = w @ centres.T
+    best = count // 8
+    steps = sorted({best, count} - {len(centres)})
+    cells = np.argpartition(-biases, steps, axis=1)[:, :count] if steps else np.argsort(-biases)
+    return cells.astype(np.int32), np.take_along_axis(biases, cells, 1)
 
 
 def ranked(rows: NDArray[np.int64], scores: Float32, k: int) -> Top:
@@ -125,8 +154,9 @@ def survivors(
     impl: str,
 ) -> tuple[NDArray[np.int64], int]:
     """Rows of one query whose score may reach `floor`, ascending; how many the head let pass."""
-    projection = index.projection
-    w = projection.metric.queries(query.coords).astype(np.float64)[0]
+    projection, centres = index.frame.projection, index.frame.cells.centres
+    w32 = projection.metric.queries(query.coords)
+    w = w32.astype(np.float64)[0]
     inside = w @ projection.axes.astype(np.float64)
     axis, spread = projection.plan.axis, projection.plan.spread.astype(np.float64)
     exact = inside[axis] * spread * STEP
@@ -134,30 +164,32 @@ def survivors(
     integers = np.concatenate([planned.head, planned.body], axis=1)[0]
     off = np.abs(exact - integers * float(planned.head_scale[0])).sum() * float(LEVEL.max())
     size = float(np.sqrt(w @ w))
+    bases = (w32 @ centres.T)[0].astype(np.float64) + float(query.const[0])
     # float32 in the kernel: a few roundings of numbers no larger than these; see scan/bound.py for
     # the canonical score's own gamma.
     gamma = 4 * (len(w) + 32) * UNIT
     scale = size * index.largest + float(np.abs(exact).sum()) * 63 + abs(float(query.const[0]))
-    base = float(query.const[0]) + float(w @ projection.mean.astype(np.float64))
-    slack = off + gamma * (scale + abs(base))
+    longest = index.frame.cells.longest
+    slack = off + gamma * (scale + size * longest + abs(float(floor) if np.isfinite(floor) else 0))
+    near = np.flatnonzero(bases + (1 + 1e-6) * size * index.radii >= floor - slack)
     bounds = _bounds(index, inside, size)
     shift = inside[axis] * spread * LOWEST
     head = projection.head_dims
+    least = floor - bases[near] - slack
     reach = Reach(
-        floor - base + float(shift[:head].sum()) - slack,
-        bounds[0],
-        bounds[1],
-        floor - base + float(shift.sum()) - slack,
-        bounds[2],
-        bounds[3],
+        near.astype(np.int32),
+        (least + shift[:head].sum()).astype(np.float32),
+        (least + shift.sum()).astype(np.float32),
+        *(float(one) for one in bounds),
     )
-    return sketch_reach(index.codes, planned, index.errors, reach, allowed, threads, impl)
+    at, passed = sketch_reach(index.codes, planned, index.errors, reach, allowed, threads, impl)
+    return np.sort(index.codes.rows_at(at)), passed
 
 
 def _bounds(index: Cascade, inside: NDArray[np.float64], size: float) -> NDArray[np.float64]:
     """|w in the axes|, |w outside| for the head and for head and body, times the byte's unit."""
     sizes = []
-    for part in (inside[: index.projection.plan.head_axes], inside):
+    for part in (inside[: index.frame.projection.plan.head_axes], inside):
         within = float(part @ part)
         # The axes are orthonormal to float32: a part in a hundred thousand covers it.
         sizes += [np.sqrt(within), np.sqrt(max(size * size - within, 0) + 1e-5 * size * size)]

@@ -48,16 +48,23 @@ def exact_scores(
 
 
 def exact_levels(
-    codes: Source, first: int, last: int, threads: int | None = 1, impl: str = "auto"
+    codes: Source,
+    rows: slice | NDArray[np.int64],
+    threads: int | None = 1,
+    impl: str = "auto",
 ) -> Levels:
-    """Levels of rows first … last - 1, as `layout.unpack` gives them."""
-    if not 0 <= first <= last <= len(codes):
-        raise ValueError(f"Rows lie in 0 … {len(codes)}, got {first} to {last}.")
+    """Levels of a range of rows (a slice without a step) or of given ones, as `layout.unpack`."""
+    if isinstance(rows, np.ndarray) and len(rows):
+        rows = np.ascontiguousarray(rows, np.int64)
+        if rows.min() < 0 or rows.max() >= len(codes):
+            raise ValueError(
+                f"Rows lie in 0 … {len(codes) - 1}, got {rows.min()} to {rows.max()}."
+            )
     level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
-    some = codes.codes[first:last]
+    some = codes.codes[rows]
     if level is None:
         return codes.layout.unpack(some)
-    y = native.levels(codes, first, last, level, thread_count(threads))
+    y = native.levels(codes, rows, level, thread_count(threads))
     factor = some.fields.get("scale", some.fields.get("factor"))
     if factor is None:
         return Levels(y, np.ones(len(y), np.float32))

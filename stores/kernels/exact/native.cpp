@@ -112,14 +112,15 @@ ATTAR_API void attar_exact_scores(const attar::Source* source, const float* coor
   });
 }
 
-// Levels float32 [count width] of rows [first, first + count), without factor.
-ATTAR_API void attar_exact_levels(const attar::Source* source, int64_t first, int64_t count,
-                                  int32_t threads, int32_t level, float* y) {
+// Levels float32 [count width] of the given rows, or of [first, first + count), without factor.
+ATTAR_API void attar_exact_levels(const attar::Source* source, const int64_t* rows, int64_t first,
+                                  int64_t count, int32_t threads, int32_t level, float* y) {
   using namespace attar;
   const Decode decode = kernels(level).decode[source->kind];
   parallel(count, threads, [&](int64_t, int64_t from, int64_t to) {
-    for (int64_t row = from; row < to; ++row) {
-      decode(*source, first + row, y + row * source->width);
+    for (int64_t i = from; i < to; ++i) {
+      if (rows && i + ROWS < to) fetch(*source, rows[i + ROWS]);
+      decode(*source, rows ? rows[i] : first + i, y + i * source->width);
     }
   });
 }

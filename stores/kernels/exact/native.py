@@ -84,13 +84,22 @@ def row_scores(
     return result
 
 
-def levels(codes: Source, first: int, last: int, level: int, threads: int) -> Float32:
-    """Levels y [last - first, e] of a range of rows."""
-    y = np.empty((last - first, codes.layout.dim), np.float32)
+def levels(
+    codes: Source, rows: slice | NDArray[np.int64], level: int, threads: int
+) -> Float32:
+    """Levels y [c e] of a range of rows or of given ones."""
+    given = rows if isinstance(rows, np.ndarray) else None
+    if isinstance(rows, slice):
+        first, last, _ = rows.indices(len(codes))
+        count = max(last - first, 0)
+    else:
+        first, count = 0, len(rows)
+    y = np.empty((count, codes.layout.dim), np.float32)
     loaded().attar_exact_levels(
         ctypes.byref(_struct(codes)),
+        pointer(given),
         ctypes.c_int64(first),
-        ctypes.c_int64(last - first),
+        ctypes.c_int64(count),
         ctypes.c_int32(threads),
         ctypes.c_int32(level),
         pointer(y),

@@ -5,6 +5,8 @@ from numpy.typing import NDArray
 
 from attar.stores.kernels.library import native_level, thread_count
 from attar.stores.kernels.sketch import native, reference
+from attar.stores.kernels.sketch.codes import NOWHERE as NOWHERE
+from attar.stores.kernels.sketch.codes import ROWS16 as ROWS16
 from attar.stores.kernels.sketch.codes import SketchCodes as SketchCodes
 from attar.stores.kernels.sketch.codes import empty_codes as empty_codes
 from attar.stores.kernels.sketch.plan import Candidates as Candidates
@@ -24,7 +26,7 @@ def sketch_encode(
     threads: int | None = 1,
     impl: str = "auto",
 ) -> tuple[Float32, Float32]:
-    """Encode coordinates a [n, axes] at row `first`; squared errors [n] after head and body."""
+    """Encode coordinates a [n, axes] at position `first`; squared errors [n]: head, body."""
     if native_level(impl) is None:
         return reference.encode(a, plan, into, first)
     return native.encode(a, plan, into, first, thread_count(threads))
@@ -38,7 +40,7 @@ def sketch_top(
     threads: int | None = 1,
     impl: str = "auto",
 ) -> Candidates:
-    """The `wanted` allowed rows of the best head scores for each query, ties by row."""
+    """The `wanted` allowed rows of the best head scores for each query, as positions."""
     level = native_level(impl)
     if level is None:
         return reference.top(codes, query, wanted, allowed)
@@ -53,7 +55,7 @@ def sketch_select(
     threads: int | None = 1,
     impl: str = "auto",
 ) -> NDArray[np.int64]:
-    """Of each query's candidates the `kept` best by head and body: rows int64 [m kept]."""
+    """Of each query's candidates the `kept` best by head and body: positions int64 [m kept]."""
     level = native_level(impl)
     if level is None:
         return reference.select(codes, query, found, kept)
@@ -69,7 +71,7 @@ def sketch_reach(
     threads: int | None = 1,
     impl: str = "auto",
 ) -> tuple[NDArray[np.int64], int]:
-    """Rows that no bound excludes for ONE wide query, ascending, and how many passed the head."""
+    """Positions that no bound excludes for ONE wide query, and how many passed the head."""
     if len(query) != 1 or not query.wide:
         raise ValueError("Bounds are for one query of two planes; pass quantized(w, s, wide=True).")
     level = native_level(impl)

@@ -54,7 +54,7 @@ void portable_bound(const int32_t* scores, const uint8_t* errors, const uint8_t*
 }
 
 void portable_narrow(const Blocks& b, int64_t first, int64_t last, const int8_t* queries,
-                     Collector* collectors) {
+                     const Slot* slots, int count) {
   std::vector<int8_t> plain(TOGETHER * 8 * static_cast<size_t>(b.groups));
   for (int64_t part = 0; part < 2 * b.groups; ++part) {
     for (int q = 0; q < TOGETHER; ++q) {
@@ -62,14 +62,15 @@ void portable_narrow(const Blocks& b, int64_t first, int64_t last, const int8_t*
     }
   }
   for (int64_t index = first; index < last; ++index) {
-    const uint32_t valid = b.valid(index);
-    if (valid == 0) continue;
-    for (int q = 0; q < TOGETHER; ++q) {
+    const uint32_t perhaps = b.perhaps(index);
+    if (perhaps == 0) continue;
+    for (int q = 0; q < count; ++q) {
       int32_t out[ROWS16];
       portable_block(b, index, plain.data() + q * 8 * b.groups, out);
+      const int32_t floor = slots[q].floor();
       uint32_t bits = 0;
-      for (int v = 0; v < ROWS16; ++v) bits |= uint32_t{out[v] >= collectors[q].floor()} << v;
-      if (bits & valid) collectors[q].push(index, bits & valid, out);
+      for (int v = 0; v < ROWS16; ++v) bits |= uint32_t{out[v] >= floor} << v;
+      if (bits & perhaps) slots[q].push(index, bits & b.valid(index), out);
     }
   }
 }
@@ -173,8 +174,8 @@ ATTAR_AVX2 void avx2_bound(const int32_t* scores, const uint8_t* errors, const u
 }
 
 // Four queries at a time: eight accumulators, four code registers, four of queries.
-ATTAR_AVX2 inline void avx2_four(const Blocks& b, int64_t index, uint32_t valid,
-                                 const int8_t* queries, Collector* collectors, int base) {
+ATTAR_AVX2 inline void avx2_four(const Blocks& b, int64_t index, uint32_t perhaps,
+                                 const int8_t* queries, const Slot* slots, int base) {
   const __m256i lut = table32(b.lut);
   const uint8_t* at = b.block(index);
   __m256i sum[4][2] = {};
@@ -191,23 +192,23 @@ ATTAR_AVX2 inline void avx2_four(const Blocks& b, int64_t index, uint32_t valid,
     }
   }
   for (int k = 0; k < 4; ++k) {
-    const int32_t floor = collectors[base + k].floor();
-    const uint32_t bits = (reaching(sum[k][0], floor) | reaching(sum[k][1], floor) << 8) & valid;
+    const int32_t floor = slots[base + k].floor();
+    const uint32_t bits = (reaching(sum[k][0], floor) | reaching(sum[k][1], floor) << 8) & perhaps;
     if (bits == 0) continue;
     int32_t out[ROWS16];
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), sum[k][0]);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8), sum[k][1]);
-    collectors[base + k].push(index, bits, out);
+    slots[base + k].push(index, bits & b.valid(index), out);
   }
 }
 
 ATTAR_AVX2 void avx2_narrow(const Blocks& b, int64_t first, int64_t last, const int8_t* queries,
-                            Collector* collectors) {
+                            const Slot* slots, int count) {
   for (int64_t index = first; index < last; ++index) {
-    const uint32_t valid = b.valid(index);
-    if (valid == 0) continue;
-    avx2_four(b, index, valid, queries, collectors, 0);
-    avx2_four(b, index, valid, queries, collectors, 4);
+    const uint32_t perhaps = b.perhaps(index);
+    if (perhaps == 0) continue;
+    avx2_four(b, index, perhaps, queries, slots, 0);
+    if (count > 4) avx2_four(b, index, perhaps, queries, slots, 4);
   }
 }
 
@@ -317,22 +318,22 @@ ATTAR_AVX512 void avx512_bound(const int32_t* scores, const uint8_t* errors, con
   }
 }
 
-// COUNT blocks times eight queries: 8 * COUNT accumulators.
-template <int COUNT>
+// COUNT blocks times QUERIES queries: as many accumulators.
+template <int COUNT, int QUERIES>
 ATTAR_AVX512 inline void avx512_narrow_blocks(const Blocks& b, int64_t index,
-                                              const uint32_t* valid, const int8_t* queries,
-                                              Collector* collectors) {
+                                              const uint32_t* perhaps, const int8_t* queries,
+                                              const Slot* slots) {
   const __m512i lut = table64(b.lut);
   const uint8_t* at = b.block(index);
-  __m512i sum[COUNT][TOGETHER];
+  __m512i sum[COUNT][QUERIES];
   for (int k = 0; k < COUNT; ++k) {
-    for (int q = 0; q < TOGETHER; ++q) sum[k][q] = _mm512_setzero_si512();
+    for (int q = 0; q < QUERIES; ++q) sum[k][q] = _mm512_setzero_si512();
   }
   for (int64_t g = 0; g < b.groups; ++g) {
     __m512i x[COUNT], y[COUNT];
     for (int k = 0; k < COUNT; ++k) values64(at + k * b.bytes() + 64 * g, lut, &x[k], &y[k]);
     const int8_t* at_q = queries + g * 2 * TOGETHER * 4;
-    for (int q = 0; q < TOGETHER; ++q) {
+    for (int q = 0; q < QUERIES; ++q) {
       const __m512i qx = _mm512_set1_epi32(four(at_q + 4 * q));
       const __m512i qy = _mm512_set1_epi32(four(at_q + 4 * (TOGETHER + q)));
       for (int k = 0; k < COUNT; ++k) {
@@ -340,29 +341,40 @@ ATTAR_AVX512 inline void avx512_narrow_blocks(const Blocks& b, int64_t index,
       }
     }
   }
-  for (int q = 0; q < TOGETHER; ++q) {
+  for (int q = 0; q < QUERIES; ++q) {
     for (int k = 0; k < COUNT; ++k) {
-      const __m512i floor = _mm512_set1_epi32(collectors[q].floor());
-      const uint32_t bits = _mm512_cmpge_epi32_mask(sum[k][q], floor) & valid[k];
+      const __m512i floor = _mm512_set1_epi32(slots[q].floor());
+      const uint32_t bits = _mm512_cmpge_epi32_mask(sum[k][q], floor) & perhaps[k];
       if (bits == 0) continue;
       int32_t out[ROWS16];
       _mm512_storeu_si512(out, sum[k][q]);
-      collectors[q].push(index + k, bits, out);
+      slots[q].push(index + k, bits & b.valid(index + k), out);
     }
   }
 }
 
-ATTAR_AVX512 void avx512_narrow(const Blocks& b, int64_t first, int64_t last,
-                                const int8_t* queries, Collector* collectors) {
+template <int QUERIES>
+ATTAR_AVX512 inline void avx512_narrow_range(const Blocks& b, int64_t first, int64_t last,
+                                             const int8_t* queries, const Slot* slots) {
+  constexpr int COUNT = QUERIES > 4 ? 2 : 4;
   int64_t index = first;
-  for (; index + 2 <= last; index += 2) {
-    const uint32_t valid[2] = {b.valid(index), b.valid(index + 1)};
-    if (valid[0] | valid[1]) avx512_narrow_blocks<2>(b, index, valid, queries, collectors);
+  for (; index + COUNT <= last; index += COUNT) {
+    uint32_t perhaps[COUNT], any = 0;
+    for (int k = 0; k < COUNT; ++k) any |= perhaps[k] = b.perhaps(index + k);
+    if (any) avx512_narrow_blocks<COUNT, QUERIES>(b, index, perhaps, queries, slots);
   }
   for (; index < last; ++index) {
-    const uint32_t valid = b.valid(index);
-    if (valid) avx512_narrow_blocks<1>(b, index, &valid, queries, collectors);
+    const uint32_t perhaps = b.perhaps(index);
+    if (perhaps) avx512_narrow_blocks<1, QUERIES>(b, index, &perhaps, queries, slots);
   }
+}
+
+ATTAR_AVX512 void avx512_narrow(const Blocks& b, int64_t first, int64_t last,
+                                const int8_t* queries, const Slot* slots, int count) {
+  if (count > 4) return avx512_narrow_range<8>(b, first, last, queries, slots);
+  if (count > 2) return avx512_narrow_range<4>(b, first, last, queries, slots);
+  if (count > 1) return avx512_narrow_range<2>(b, first, last, queries, slots);
+  avx512_narrow_range<1>(b, first, last, queries, slots);
 }
 
 ATTAR_AVX512 int32_t avx512_body(const uint8_t* row, int64_t bytes, const uint8_t* lut,

@@ -10,24 +10,43 @@ namespace attar {
 constexpr int ROWS16 = 16;
 constexpr int TOGETHER = 8;  // queries that narrow() scores at once
 
+constexpr uint32_t NOWHERE = 0xffffffffu;
+
+// Blocks of a sketch, grouped into cells: cell c is blocks starts[c] … starts[c + 1] - 1. Position p,
+// lane p % 16 of block p / 16, holds row order[p], or none (NOWHERE); without an order, row p.
+// The struct is shared with native.py.
 struct Blocks {
   const uint8_t* data;
+  int64_t count;
   int64_t rows;
   int64_t groups;
   const uint8_t* lut;
+  const uint32_t* order;
   const uint8_t* mask;  // bits of allowed rows, padded to a multiple of 16 rows, or null
+  const int64_t* starts;
+  int64_t cells;
 
-  int64_t count() const { return (rows + ROWS16 - 1) / ROWS16; }
   int64_t bytes() const { return groups * 64; }
   const uint8_t* block(int64_t b) const { return data + b * bytes(); }
 
-  // Bit v says whether row 16 b + v exists and is allowed.
+  // Bit v says whether position 16 b + v holds a row that is allowed.
   uint32_t valid(int64_t b) const {
+    if (order) {
+      uint32_t bits = 0;
+      for (int v = 0; v < ROWS16; ++v) {
+        const uint32_t row = order[b * ROWS16 + v];
+        bits |= uint32_t{row != NOWHERE && allowed(mask, row)} << v;
+      }
+      return bits;
+    }
     uint32_t bits = 0xffff;
     if (mask) bits = mask[2 * b] | uint32_t{mask[2 * b + 1]} << 8;
     const int64_t left = rows - b * ROWS16;
     return left < ROWS16 ? bits & ((1u << left) - 1) : bits;
   }
+
+  // At least the bits of `valid`, at no cost.
+  uint32_t perhaps(int64_t b) const { return order ? 0xffff : valid(b); }
 };
 
 // Candidates of one query, ordered by score descending, then row ascending, as one integer.
@@ -39,7 +58,10 @@ inline Candidate candidate(int32_t score, int64_t row) {
 inline int32_t score_of(Candidate c) { return static_cast<int32_t>((c >> 32) ^ 0x80000000u); }
 inline int64_t row_of(Candidate c) { return 0xffffffffu - static_cast<uint32_t>(c); }
 
-// Keeps at least the `wanted` best of what is pushed in ascending row order.
+constexpr int32_t LOWEST = std::numeric_limits<int32_t>::min();
+constexpr int32_t HIGHEST = std::numeric_limits<int32_t>::max();
+
+// Keeps at least the `wanted` best of what is pushed.
 class Collector {
  public:
   Collector() = default;
@@ -47,25 +69,33 @@ class Collector {
       : floor_(floor), wanted_(wanted), room_(std::max<size_t>(4 * wanted, 1024)) {}
 
   int32_t floor() const { return floor_; }
+  // The floor for scores to which `offset` is still to be added.
+  int32_t floor(int32_t offset) const {
+    if (floor_ == LOWEST || floor_ == HIGHEST) return floor_;
+    const int64_t below = int64_t{floor_} - offset;
+    return static_cast<int32_t>(std::min<int64_t>(std::max<int64_t>(below, LOWEST), HIGHEST));
+  }
   std::vector<Candidate>& kept() { return kept_; }
 
-  void push(int64_t block, uint32_t bits, const int32_t* scores) {
+  void push(int64_t block, uint32_t bits, const int32_t* scores, int32_t offset) {
     for (; bits; bits &= bits - 1) {
       const int v = __builtin_ctz(bits);
-      if (scores[v] >= floor_) kept_.push_back(candidate(scores[v], block * ROWS16 + v));
+      const int32_t score = scores[v] + offset;
+      if (score >= floor_) kept_.push_back(candidate(score, block * ROWS16 + v));
     }
     if (kept_.size() >= room_) trim();
   }
 
   void trim() {
-    if (kept_.size() <= wanted_) return;
+    if (kept_.size() < wanted_ || kept_.empty()) return;
     const auto last = kept_.begin() + static_cast<int64_t>(wanted_) - 1;
     std::nth_element(kept_.begin(), last, kept_.end(), std::greater<Candidate>());
-    // Rows come in ascending order: a later row of the same score would lose.
-    const int32_t score = score_of(*last);
-    floor_ = score < std::numeric_limits<int32_t>::max() ? score + 1 : score;
+    raise(score_of(*last));
     kept_.resize(wanted_);
   }
+
+  // Others have as many candidates that reach `floor`.
+  void raise(int32_t floor) { floor_ = std::max(floor_, floor); }
 
  private:
   int32_t floor_ = 0;
@@ -74,14 +104,25 @@ class Collector {
   std::vector<Candidate> kept_;
 };
 
+// A query at a cell: where its candidates go, and what its scores there lack.
+struct Slot {
+  Collector* collector;
+  int32_t offset;
+
+  int32_t floor() const { return collector->floor(offset); }
+  void push(int64_t block, uint32_t bits, const int32_t* scores) const {
+    collector->push(block, bits, scores, offset);
+  }
+};
+
 // wide: one query in two planes, score = 128 * <high, v> + <low, v>, for blocks [first, last) to
 // out int32 [last - first, 16]. high and low are int8 [8 * groups].
 using Wide = void (*)(const Blocks&, int64_t first, int64_t last, const int8_t* high,
                       const int8_t* low, int32_t* out);
-// narrow: eight queries of one plane each, int8 [groups, 2, 8, 4]; scores that reach a query's
-// floor go to its collector.
+// narrow: `count` (1 to 8) queries of one plane each, int8 [groups, 2, 8, 4]; scores that reach a
+// slot's floor go there. The eight slots behind `count` are legal and take nothing.
 using Narrow = void (*)(const Blocks&, int64_t first, int64_t last, const int8_t* queries,
-                        Collector* collectors);
+                        const Slot* slots, int count);
 // body: <high, v> and <low, v> of row-major nibbles: byte i has dimension i in its low nibble and
 // dimension bytes + i in its high nibble; high and low are int8 [2 * bytes].
 using Body = int32_t (*)(const uint8_t* row, int64_t bytes, const uint8_t* lut, const int8_t* high,

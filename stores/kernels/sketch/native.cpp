@@ -9,8 +9,8 @@ namespace {
 constexpr int64_t CHUNK = 64;        // blocks that are scored between two looks at the floor
 constexpr int64_t SAMPLED = 512;     // blocks that seed the floor
 constexpr int64_t AHEAD = 32;        // rows that are on their way from memory
-constexpr int32_t LOWEST = std::numeric_limits<int32_t>::min();
-constexpr int32_t HIGHEST = std::numeric_limits<int32_t>::max();
+constexpr int64_t PIECE = 128 << 10;  // bytes that stay in the second-level cache
+constexpr int64_t FIRST = 8;         // an eighth of the probes, the best ones, raise the floor
 
 // The place in a sample whose score more than `wanted` of all rows reach, by three sigma, where
 // the sample has `share` of them.
@@ -19,32 +19,23 @@ size_t seed_rank(double wanted, double share) {
   return static_cast<size_t>(expected + 3 * __builtin_sqrt(expected) + 4);
 }
 
-int64_t count_valid(const Blocks& b) {
-  if (b.mask == nullptr) return b.rows;
-  int64_t count = 0;
-  for (int64_t i = 0; i < b.count(); ++i) count += __builtin_popcount(b.valid(i));
-  return count;
-}
-
 // The range [first, last) of blocks for one query in two planes.
 void scan_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high, const int8_t* low,
-               int32_t level, Collector& collector) {
+               int32_t level, const Slot& slot) {
   const SketchKernels& kernel = sketch_kernels(level);
   int32_t out[CHUNK * ROWS16];
   uint16_t masks[CHUNK];
   for (int64_t start = first; start < last; start += CHUNK) {
     const int64_t end = std::min(last, start + CHUNK);
-    if (b.mask) {
-      uint32_t any = 0;
-      for (int64_t i = start; i < end; ++i) any |= b.valid(i);
-      if (any == 0) continue;
-    }
+    uint32_t any = b.mask == nullptr;
+    for (int64_t i = start; i < end && !any; ++i) any = b.perhaps(i);
+    if (any == 0) continue;
     kernel.wide(b, start, end, high, low, out);
-    kernel.filter(out, end - start, collector.floor(), masks);
+    kernel.filter(out, end - start, slot.floor(), masks);
     for (int64_t i = start; i < end; ++i) {
       if (masks[i - start] == 0) continue;
       const uint32_t bits = masks[i - start] & b.valid(i);
-      if (bits) collector.push(i, bits, out + (i - start) * ROWS16);
+      if (bits) slot.push(i, bits, out + (i - start) * ROWS16);
     }
   }
 }
@@ -56,79 +47,125 @@ inline void fetch(const uint8_t* body, int64_t row, int64_t bytes) {
   __builtin_prefetch(body + (row + 1) * bytes - 1);
 }
 
+// Blocks [first, last) of one cell.
+struct Piece {
+  int64_t first, last;
+  int64_t cell;
+};
+
+void cut(const Blocks& b, int64_t cell, int64_t most, std::vector<Piece>& pieces) {
+  for (int64_t at = b.starts[cell]; at < b.starts[cell + 1]; at += most) {
+    pieces.push_back({at, std::min(at + most, b.starts[cell + 1]), cell});
+  }
+}
+
+// Queries and the cells that each of them probes, [m probes], the best cell first.
 struct Task {
-  Blocks blocks;
-  const int8_t* queries;  // wide: int8 [m, 2, 8 groups]; narrow: int8 [ceil(m / 8), groups, 2, 8, 4]
+  const Blocks& blocks;
+  const int8_t* queries;  // int8 [m, 2, 8 groups] when wide, else [m, 8 groups]
   int64_t m;
   bool wide;
+  const int32_t* cells;
+  const int32_t* offsets;
+  int64_t probes;
   int32_t level;
 
-  // Nothing reaches these floors: the queries do not take part.
-  static bool idle(const Collector* collectors, int64_t count) {
-    return std::all_of(collectors, collectors + count,
-                       [](const Collector& c) { return c.floor() == HIGHEST; });
+  int64_t dims() const { return 8 * blocks.groups; }
+};
+
+// The probes [from, to) of every query, by cell: those of cell c are visits[at[c]] … [at[c + 1]].
+struct Visits {
+  struct Visit {
+    int64_t query;
+    int32_t offset;
+  };
+  std::vector<int64_t> at;
+  std::vector<Visit> visits;
+
+  Visits(const Task& t, int64_t from, int64_t to) : at(t.blocks.cells + 1, 0) {
+    for (int64_t q = 0; q < t.m; ++q) {
+      for (int64_t i = from; i < to; ++i) ++at[t.cells[q * t.probes + i] + 1];
+    }
+    for (int64_t c = 0; c < t.blocks.cells; ++c) at[c + 1] += at[c];
+    visits.resize(at.back());
+    std::vector<int64_t> next(at.begin(), at.end() - 1);
+    for (int64_t q = 0; q < t.m; ++q) {
+      for (int64_t i = from; i < to; ++i) {
+        const int64_t place = q * t.probes + i;
+        visits[next[t.cells[place]]++] = {q, t.offsets[place]};
+      }
+    }
   }
 
-  // Scores blocks [first, last) for queries [from, to), `from` a multiple of eight when narrow.
-  void scan(int64_t first, int64_t last, int64_t from, int64_t to, Collector* collectors) const {
-    const int64_t dims = 8 * blocks.groups;
-    if (wide) {
-      for (int64_t q = from; q < to; ++q) {
-        if (idle(collectors + q, 1)) continue;
-        const int8_t* high = queries + 2 * q * dims;
-        scan_wide(blocks, first, last, high, high + dims, level, collectors[q]);
-      }
-      return;
+  std::vector<Piece> pieces(const Blocks& b) const {
+    std::vector<Piece> all;
+    const int64_t most = std::max<int64_t>(4, PIECE / b.bytes() / 4 * 4);
+    for (int64_t c = 0; c < b.cells; ++c) {
+      if (at[c] < at[c + 1]) cut(b, c, most, all);
     }
-    // A chunk stays in the second-level cache while every group of queries passes over it.
-    const Narrow narrow = sketch_kernels(level).narrow;
-    const int64_t step = std::max<int64_t>(2, (128 << 10) / blocks.bytes() / 2 * 2);
-    for (int64_t start = first; start < last; start += step) {
-      const int64_t end = std::min(last, start + step);
-      for (int64_t q = from; q < to; q += TOGETHER) {
-        if (idle(collectors + q, TOGETHER)) continue;
-        narrow(blocks, start, end, queries + q * dims, collectors + q);
-      }
-    }
+    return all;
   }
 };
 
-// Floors from a sample of evenly spaced pairs of blocks; the same whatever the threads.
-std::vector<int32_t> seed(const Task& task, int64_t slots, int64_t wanted) {
-  std::vector<int32_t> floors(slots, LOWEST);
-  const int64_t count = task.blocks.count();
-  if (count < 4 * SAMPLED) return floors;
-  const double share = static_cast<double>(SAMPLED) / static_cast<double>(count);
-  const size_t rank = seed_rank(static_cast<double>(wanted), share);
-  if (rank > SAMPLED * ROWS16 / 4) return floors;
-  std::vector<Collector> best(slots, Collector(rank, LOWEST));
-  for (int64_t q = task.m; q < slots; ++q) best[q] = Collector(1, HIGHEST);
-  for (int64_t s = 0; s < SAMPLED / 2; ++s) {
-    const int64_t first = count / 2 * s / (SAMPLED / 2) * 2;
-    task.scan(first, std::min(first + 2, count), 0, task.wide ? task.m : slots, best.data());
+// Scores one piece for the queries that visit its cell; `room` has place for eight queries.
+void scan_piece(const Task& t, const Visits& v, const Piece& piece, Collector* collectors,
+                Collector* idle, int8_t* room) {
+  const int64_t end = v.at[piece.cell + 1];
+  for (int64_t i = v.at[piece.cell]; i < end;) {
+    if (t.wide) {
+      const Visits::Visit& visit = v.visits[i++];
+      if (collectors[visit.query].floor() == HIGHEST) continue;
+      const Slot slot{collectors + visit.query, visit.offset};
+      const int8_t* high = t.queries + 2 * visit.query * t.dims();
+      scan_wide(t.blocks, piece.first, piece.last, high, high + t.dims(), t.level, slot);
+      continue;
+    }
+    Slot slots[TOGETHER];
+    int count = 0;
+    for (; i < end && count < TOGETHER; ++i) {
+      const Visits::Visit& visit = v.visits[i];
+      if (collectors[visit.query].floor() == HIGHEST) continue;
+      const int8_t* query = t.queries + visit.query * t.dims();
+      for (int64_t part = 0; part < 2 * t.blocks.groups; ++part) {
+        std::memcpy(room + (part * TOGETHER + count) * 4, query + part * 4, 4);
+      }
+      slots[count++] = {collectors + visit.query, visit.offset};
+    }
+    for (int q = count; q < TOGETHER; ++q) slots[q] = {idle, 0};
+    if (count) {
+      sketch_kernels(t.level).narrow(t.blocks, piece.first, piece.last, room, slots, count);
+    }
   }
-  for (int64_t q = 0; q < task.m; ++q) {
-    best[q].trim();
-    // Fewer than the rank: the filter left too little of the sample to go by.
-    const std::vector<Candidate>& kept = best[q].kept();
-    if (kept.size() == rank) floors[q] = score_of(*std::min_element(kept.begin(), kept.end()));
-  }
-  return floors;
 }
 
-void collect(const Task& task, int64_t slots, int64_t wanted, const std::vector<int32_t>& floors,
-             int32_t threads, std::vector<std::vector<Candidate>>& found) {
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, task.blocks.count()));
-  std::vector<std::vector<Collector>> kept(parts);
-  parallel(task.blocks.count(), static_cast<int32_t>(parts), [&](int64_t p, int64_t a, int64_t z) {
-    for (int64_t q = 0; q < slots; ++q) {
-      // Slots behind the last query pad a group of eight: nothing reaches their floor.
-      const bool used = q < task.m;
-      kept[p].emplace_back(wanted, used ? floors[q] : HIGHEST);
+// Candidates of every query; a query whose floor is HIGHEST takes no part and keeps what it has.
+void collect(const Task& t, int64_t wanted, const std::vector<int32_t>& floors, int32_t threads,
+             std::vector<std::vector<Candidate>>& found) {
+  const int64_t best = t.probes > FIRST ? t.probes / FIRST : 0;
+  std::vector<std::vector<Collector>> kept(std::max(threads, 1));
+  for (auto& part : kept) {
+    for (int64_t q = 0; q < t.m; ++q) part.emplace_back(wanted, floors[q]);
+  }
+  for (int pass = best ? 0 : 1; pass < 2; ++pass) {
+    const Visits visits(t, pass ? best : 0, pass ? t.probes : best);
+    const std::vector<Piece> pieces = visits.pieces(t.blocks);
+    parallel(static_cast<int64_t>(pieces.size()), threads, [&](int64_t p, int64_t a, int64_t z) {
+      std::vector<int8_t> room(static_cast<size_t>(TOGETHER * t.dims()), 0);
+      Collector idle(1, HIGHEST);
+      for (int64_t i = a; i < z; ++i) {
+        scan_piece(t, visits, pieces[i], kept[p].data(), &idle, room.data());
+      }
+    });
+    for (int64_t q = 0; q < t.m && pass == 0; ++q) {
+      int32_t floor = LOWEST;
+      for (auto& part : kept) {
+        part[q].trim();
+        floor = std::max(floor, part[q].floor());
+      }
+      for (auto& part : kept) part[q].raise(floor);
     }
-    task.scan(a, z, 0, task.wide ? task.m : slots, kept[p].data());
-  });
-  for (int64_t q = 0; q < task.m; ++q) {
+  }
+  for (int64_t q = 0; q < t.m; ++q) {
     if (floors[q] == HIGHEST) continue;
     found[q].clear();
     for (auto& part : kept) {
@@ -137,39 +174,71 @@ void collect(const Task& task, int64_t slots, int64_t wanted, const std::vector<
   }
 }
 
+// Floors from a sample of evenly spaced blocks, where every query visits one large cell; the same
+// whatever the threads.
+std::vector<int32_t> seed(const Task& t, int64_t wanted) {
+  std::vector<int32_t> floors(t.m, LOWEST);
+  const int64_t count = t.blocks.count;
+  if (t.blocks.cells > 1 || count < 4 * SAMPLED) return floors;
+  const double share = static_cast<double>(SAMPLED) / static_cast<double>(count);
+  const size_t rank = seed_rank(static_cast<double>(wanted), share);
+  if (rank > SAMPLED * ROWS16 / 4) return floors;
+  const Visits visits(t, 0, t.probes);
+  std::vector<Collector> best(t.m, Collector(rank, LOWEST));
+  std::vector<int8_t> room(static_cast<size_t>(TOGETHER * t.dims()), 0);
+  Collector idle(1, HIGHEST);
+  for (int64_t s = 0; s < SAMPLED / 2; ++s) {
+    const int64_t first = count / 2 * s / (SAMPLED / 2) * 2;
+    scan_piece(t, visits, {first, std::min(first + 2, count), 0}, best.data(), &idle, room.data());
+  }
+  for (int64_t q = 0; q < t.m; ++q) {
+    best[q].trim();
+    // Fewer than the rank: the filter left too little of the sample to go by.
+    const std::vector<Candidate>& kept = best[q].kept();
+    if (kept.size() == rank) floors[q] = score_of(*std::min_element(kept.begin(), kept.end()));
+  }
+  return floors;
+}
+
+int64_t count_valid(const Blocks& b) {
+  if (b.mask == nullptr) return b.rows;
+  int64_t count = 0;
+  for (int64_t i = 0; i < b.count; ++i) count += __builtin_popcount(b.valid(i));
+  return count;
+}
+
 }  // namespace
 
 }  // namespace attar
 
-// The `wanted` best rows of each query by integer score, ties by row, in no particular order:
-// rows int64 and scores int32 [m wanted], counts int64 [m].
-ATTAR_API void attar_sketch_top(const uint8_t* data, int64_t rows, int64_t groups,
-                                const uint8_t* lut, const uint8_t* mask, const int8_t* queries,
-                                int64_t m, int32_t wide, int64_t wanted, int32_t threads,
-                                int32_t level, int64_t* out_rows, int32_t* out_scores,
-                                int64_t* counts) {
+// The `wanted` best positions of each query by integer score, ties by position, in no particular
+// order: positions int64 and scores int32 [m wanted], counts int64 [m].
+ATTAR_API void attar_sketch_top(const attar::Blocks* blocks, const int8_t* queries, int64_t m,
+                                int32_t wide, const int32_t* cells, const int32_t* offsets,
+                                int64_t probes, int64_t wanted, int32_t threads, int32_t level,
+                                int64_t* out_rows, int32_t* out_scores, int64_t* counts) {
   using namespace attar;
-  const Task task{{data, rows, groups, lut, mask}, queries, m, wide != 0, level};
-  const int64_t slots = wide ? m : (m + TOGETHER - 1) / TOGETHER * TOGETHER;
-  const int64_t valid = count_valid(task.blocks);
-  const auto enough = static_cast<size_t>(std::min(wanted, valid));
+  const Task task{*blocks, queries, m, wide != 0, cells, offsets, probes, level};
   std::vector<std::vector<Candidate>> found(m);
-  const std::vector<int32_t> floors = seed(task, slots, wanted);
-  collect(task, slots, wanted, floors, threads, found);
+  const std::vector<int32_t> floors = seed(task, wanted);
+  collect(task, wanted, floors, threads, found);
   // Where the sample was not like the rest: once more, without it.
-  std::vector<int32_t> again(slots, HIGHEST);
-  bool any = false;
-  for (int64_t q = 0; q < m; ++q) {
-    if (found[q].size() >= enough) continue;
-    again[q] = LOWEST;
-    any = true;
+  if (std::any_of(floors.begin(), floors.end(), [](int32_t f) { return f != LOWEST; })) {
+    const auto enough = static_cast<size_t>(std::min(wanted, count_valid(*blocks)));
+    std::vector<int32_t> again(m, HIGHEST);
+    bool any = false;
+    for (int64_t q = 0; q < m; ++q) {
+      if (found[q].size() >= enough) continue;
+      again[q] = LOWEST;
+      any = true;
+    }
+    if (any) collect(task, wanted, again, threads, found);
   }
-  if (any) collect(task, slots, wanted, again, threads, found);
   for (int64_t q = 0; q < m; ++q) {
     std::vector<Candidate>& kept = found[q];
-    if (kept.size() > enough) {
+    if (kept.size() > static_cast<size_t>(wanted)) {
       std::nth_element(kept.begin(), kept.begin() + wanted, kept.end(), std::greater<Candidate>());
-      kept.resize(enough);
+      kept.resize(static_cast<size_t>(wanted));
     }
     counts[q] = static_cast<int64_t>(kept.size());
     for (size_t i = 0; i < kept.size(); ++i) {
@@ -209,34 +278,44 @@ ATTAR_API void attar_sketch_select(const uint8_t* body, int64_t bytes, const uin
   });
 }
 
-// Rows that no bound excludes, for one query, in ascending order. errors uint8 [4, rows padded to a
-// multiple of sixteen]: head error, head rest, body error, body rest, in steps that `reach` has multiplied in. Returns their
-// number; `survivors` counts those that the head alone did not exclude.
-ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t groups,
-                                     const uint8_t* lut, const uint8_t* mask, const uint8_t* body,
-                                     int64_t bytes, const uint8_t* errors, const int8_t* head_query,
+// Positions that no bound excludes, for one query, in the given cells; head_floor and body_floor
+// float32 [count] are the floors of these. errors uint8 [4, 16 blocks]: head error, head rest, body
+// error, body rest, in steps that `reach` has multiplied in. Returns their number; `survivors`
+// counts those that the head alone did not exclude.
+ATTAR_API int64_t attar_sketch_reach(const attar::Blocks* given, const uint8_t* body, int64_t bytes,
+                                     const uint8_t* errors, const int8_t* head_query,
                                      const int8_t* body_query, const attar::Reach* reach,
-                                     int32_t threads, int32_t level, int64_t* out,
-                                     int64_t* survivors) {
+                                     const int32_t* cells, const float* head_floor,
+                                     const float* body_floor, int64_t count, int32_t threads,
+                                     int32_t level, int64_t* out, int64_t* survivors) {
   using namespace attar;
-  const Blocks blocks{data, rows, groups, lut, mask};
+  const Blocks& blocks = *given;
   const SketchKernels& kernel = sketch_kernels(level);
-  const Reach r = *reach;
-  const int64_t padded = blocks.count() * ROWS16;
-  const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(threads, blocks.count()));
+  const int64_t padded = blocks.count * ROWS16;
+  std::vector<Piece> pieces;
+  for (int64_t i = 0; i < count; ++i) {
+    const size_t before = pieces.size();
+    cut(blocks, cells[i], CHUNK, pieces);
+    for (size_t p = before; p < pieces.size(); ++p) pieces[p].cell = i;
+  }
+  const int64_t parts = std::max<int32_t>(1, threads);
   std::vector<std::vector<int64_t>> kept(parts);
   std::vector<int64_t> passed(parts, 0);
-  parallel(blocks.count(), static_cast<int32_t>(parts), [&](int64_t p, int64_t first, int64_t last) {
+  const auto work = [&](int64_t p, int64_t from, int64_t to) {
     int32_t scores[CHUNK * ROWS16];
     uint16_t masks[CHUNK];
     std::vector<std::pair<int64_t, float>> some;
-    for (int64_t start = first; start < last; start += CHUNK) {
-      const int64_t end = std::min(last, start + CHUNK);
-      kernel.wide(blocks, start, end, head_query, head_query + 8 * groups, scores);
+    for (int64_t at = from; at < to; ++at) {
+      const int64_t start = pieces[at].first, end = pieces[at].last;
+      Reach r = *reach;
+      r.head_floor = head_floor[pieces[at].cell];
+      r.body_floor = body_floor[pieces[at].cell];
+      kernel.wide(blocks, start, end, head_query, head_query + 8 * blocks.groups, scores);
       kernel.bound(scores, errors + start * ROWS16, errors + padded + start * ROWS16, end - start,
                    r, masks);
       some.clear();
       for (int64_t b = start; b < end; ++b) {
+        if (masks[b - start] == 0) continue;
         const int32_t* s = scores + (b - start) * ROWS16;
         for (uint32_t bits = masks[b - start] & blocks.valid(b); bits; bits &= bits - 1) {
           const int v = __builtin_ctz(bits);
@@ -247,7 +326,7 @@ ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t 
       passed[p] += static_cast<int64_t>(some.size());
       for (const auto& [row, head] : some) {
         const int32_t sum =
-            bytes ? kernel.body(body + row * bytes, bytes, lut, body_query, body_query + 2 * bytes)
+            bytes ? kernel.body(body + row * bytes, bytes, blocks.lut, body_query, body_query + 2 * bytes)
                   : 0;
         const float bound = head + r.body_scale * static_cast<float>(sum) +
                             (r.body_error * static_cast<float>(errors[2 * padded + row]) +
@@ -255,15 +334,16 @@ ATTAR_API int64_t attar_sketch_reach(const uint8_t* data, int64_t rows, int64_t 
         if (bound >= r.body_floor) kept[p].push_back(row);
       }
     }
-  });
-  int64_t count = 0;
+  };
+  parallel(static_cast<int64_t>(pieces.size()), static_cast<int32_t>(parts), work);
+  int64_t total = 0;
   *survivors = 0;
   for (int64_t p = 0; p < parts; ++p) {
-    std::copy(kept[p].begin(), kept[p].end(), out + count);
-    count += static_cast<int64_t>(kept[p].size());
+    std::copy(kept[p].begin(), kept[p].end(), out + total);
+    total += static_cast<int64_t>(kept[p].size());
     *survivors += passed[p];
   }
-  return count;
+  return total;
 }
 
 // Coordinates a float32 [n, axes] to 4-bit codes, written at row `first` of head and body. Nibble c

@@ -6,14 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.kernels.library import loaded, pointer
-from attar.stores.kernels.sketch.codes import LEVEL, ROWS16, THRESHOLDS, VALUES, SketchCodes
+from attar.stores.kernels.sketch.codes import (
+    LEVEL,
+    ROWS16,
+    THRESHOLDS,
+    VALUES,
+    SketchCodes,
+)
 from attar.stores.kernels.sketch.plan import (
     Candidates,
     EncodePlan,
     Errors,
     Reach,
     SketchQuery,
-    eights,
     planes,
 )
 from attar.stores.types import Float32
@@ -28,6 +33,37 @@ class ReachStruct(ctypes.Structure):
         (f"{part}_{name}", ctypes.c_float)
         for part in ("head", "body")
         for name in ("scale", "floor", "error", "rest")
+    )
+
+
+class BlocksStruct(ctypes.Structure):
+    """`Blocks` of blocks.h."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("count", I64),
+        ("rows", I64),
+        ("groups", I64),
+        ("lut", ctypes.c_void_p),
+        ("order", ctypes.c_void_p),
+        ("mask", ctypes.c_void_p),
+        ("starts", ctypes.c_void_p),
+        ("cells", I64),
+    )
+
+
+def blocks(codes: SketchCodes, mask: NDArray[np.uint8] | None) -> BlocksStruct:
+    """The struct that points into codes and mask; the caller keeps both alive."""
+    return BlocksStruct(
+        pointer(codes.head).value,
+        len(codes.head),
+        codes.rows,
+        codes.head.shape[1],
+        pointer(LEVEL).value,
+        pointer(codes.order).value,
+        pointer(mask).value,
+        pointer(codes.starts).value,
+        codes.cells,
     )
 
 
@@ -78,28 +114,25 @@ def top(
 ) -> Candidates:
     """As reference.top."""
     matches = codes.rows if allowed is None else int(np.count_nonzero(allowed))
-    wanted = min(wanted, matches)
-    found = Candidates.empty(len(query), wanted)
-    if found.rows.size == 0:
+    found = Candidates.empty(len(query), min(wanted, matches))
+    if found.positions.size == 0:
         return found
-    queries = planes(query.head) if query.wide else eights(query.head)
+    queries = planes(query.head) if query.wide else np.ascontiguousarray(query.head, np.int8)
     mask = row_bits(allowed)
-    counts = np.empty(len(query), np.int64)
     loaded().attar_sketch_top(
-        pointer(codes.head),
-        I64(codes.rows),
-        I64(codes.head.shape[1]),
-        pointer(LEVEL),
-        pointer(mask),
+        ctypes.byref(blocks(codes, mask)),
         pointer(queries),
         I64(len(query)),
         I32(query.wide),
-        I64(wanted),
+        pointer(query.cells),
+        pointer(query.offsets),
+        I64(query.cells.shape[1]),
+        I64(found.positions.shape[1]),
         I32(threads),
         I32(level),
-        pointer(found.rows),
+        pointer(found.positions),
         pointer(found.scores),
-        pointer(counts),
+        pointer(found.counts),
     )
     return found
 
@@ -113,18 +146,17 @@ def select(
     threads: int,
 ) -> NDArray[np.int64]:
     """As reference.select."""
-    m, count = found.rows.shape
+    m, count = found.positions.shape
     kept = min(kept, count)
     chosen = np.empty((m, kept), np.int64)
-    counts = np.full(m, count, np.int64)
     queries = planes(query.body)
     loaded().attar_sketch_select(
         pointer(codes.body),
         I64(codes.body.shape[1]),
         pointer(LEVEL),
-        pointer(found.rows),
+        pointer(found.positions),
         pointer(found.scores),
-        pointer(counts),
+        pointer(found.counts),
         I64(m),
         I64(count),
         pointer(queries),
@@ -148,37 +180,37 @@ def reach(
     threads: int,
 ) -> tuple[NDArray[np.int64], int]:
     """As reference.reach."""
-    rows = np.empty(codes.rows, np.int64)
+    at = np.empty(len(codes.body), np.int64)
     passed = np.zeros(1, np.int64)
     head, body = planes(query.head), planes(query.body)
     mask = row_bits(allowed)
     struct = ReachStruct(
         query.head_scale[0],
-        floor.head_floor,
+        0.0,
         floor.head_error,
         floor.head_rest,
         query.body_scale[0],
-        floor.body_floor,
+        0.0,
         floor.body_error,
         floor.body_rest,
     )
     call = loaded().attar_sketch_reach
     call.restype = I64
     count = call(
-        pointer(codes.head),
-        I64(codes.rows),
-        I64(codes.head.shape[1]),
-        pointer(LEVEL),
-        pointer(mask),
+        ctypes.byref(blocks(codes, mask)),
         pointer(codes.body),
         I64(codes.body.shape[1]),
         pointer(errors.steps),
         pointer(head),
         pointer(body),
         ctypes.byref(struct),
+        pointer(floor.cells),
+        pointer(floor.head_floor),
+        pointer(floor.body_floor),
+        I64(len(floor.cells)),
         I32(threads),
         I32(level),
-        pointer(rows),
+        pointer(at),
         pointer(passed),
     )
-    return rows[:count].copy(), int(passed[0])
+    return at[:count].copy(), int(passed[0])

@@ -10,7 +10,7 @@ from attar.stores.types import Float32
 
 WIDE = 127 * 128
 NARROW = 127
-EIGHT = 8
+LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class SketchQuery:
     """Integer queries: head int32 [m s], body int32 [m t]; coordinate = integer * scale [m].
 
     wide: the head has 15 bits, read as two int8 planes; narrow heads have 8 bits, one plane.
-    Bodies have 15 bits always.
+    Bodies have 15 bits always. cells int32 [m p] are those that each query looks into, the best
+    first, none twice; offsets int32 [m p] is what scores there lack, in units of head_scale.
     """
 
     head: NDArray[np.int32]
@@ -26,23 +27,39 @@ class SketchQuery:
     head_scale: Float32
     body_scale: Float32
     wide: bool
+    cells: NDArray[np.int32]
+    offsets: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.head)
 
 
-def quantized(weights: Float32, head_dims: int, wide: bool) -> SketchQuery:
-    """Weights float32 [m, s + t] of the levels to integers; a wide head shares its body's scale."""
+def quantized(
+    weights: Float32,
+    head_dims: int,
+    wide: bool,
+    cells: NDArray[np.int32] | None = None,
+    offsets: Float32 | None = None,
+) -> SketchQuery:
+    """Weights float32 [m, s + t] of the levels to integers; a wide head shares its body's scale.
+
+    offsets float32 [m p] are those of `cells`; without cells there is one, whose offset is zero.
+    """
+    m = len(weights)
+    if cells is None or offsets is None:
+        cells, offsets = np.zeros((m, 1), np.int32), np.zeros((m, 1), np.float32)
+    least = np.maximum(np.abs(offsets).max(axis=1, initial=0) / LARGEST, np.float32(1e-30))
     size = np.abs(weights).max(axis=1, initial=0)
-    scale = np.maximum(size / WIDE, np.float32(1e-30)).astype(np.float32)
+    scale = np.maximum(size / WIDE, least).astype(np.float32)
     exact = np.rint(weights / scale[:, None]).astype(np.int32)
-    head, body = exact[:, :head_dims], exact[:, head_dims:]
-    if wide:
-        return SketchQuery(head, body, scale, scale, True)
-    part = weights[:, :head_dims]
-    size = np.abs(part).max(axis=1, initial=0)
-    coarse = np.maximum(size / NARROW, np.float32(1e-30)).astype(np.float32)
-    return SketchQuery(np.rint(part / coarse[:, None]).astype(np.int32), body, coarse, scale, False)
+    head, body, coarse = exact[:, :head_dims], exact[:, head_dims:], scale
+    if not wide:
+        part = weights[:, :head_dims]
+        size = np.abs(part).max(axis=1, initial=0)
+        coarse = np.maximum(size / NARROW, least).astype(np.float32)
+        head = np.rint(part / coarse[:, None]).astype(np.int32)
+    whole = np.rint(offsets / coarse[:, None]).astype(np.int32)
+    return SketchQuery(head, body, coarse, scale, wide, np.ascontiguousarray(cells), whole)
 
 
 def planes(integers: NDArray[np.int32]) -> NDArray[np.int8]:
@@ -51,26 +68,22 @@ def planes(integers: NDArray[np.int32]) -> NDArray[np.int8]:
     return np.ascontiguousarray(np.stack([high, integers - 128 * high], axis=1).astype(np.int8))
 
 
-def eights(integers: NDArray[np.int32]) -> NDArray[np.int8]:
-    """Integers [m s] of 8 bits as int8 [ceil(m / 8), s / 8, 2, 8, 4], zeros behind the last."""
-    m, s = integers.shape
-    full = np.zeros((-(-m // EIGHT) * EIGHT, s), np.int8)
-    full[:m] = integers
-    parts = full.reshape(-1, EIGHT, s // 8, 2, 4).transpose(0, 2, 3, 1, 4)
-    return np.ascontiguousarray(parts)
-
-
 @dataclass(frozen=True)
 class Candidates:
-    """rows int64 [m c] and their head scores int32 [m c], in no particular order."""
+    """positions int64 [m c] and their head scores int32 [m c], in no particular order.
 
-    rows: NDArray[np.int64]
+    A query that found fewer has -1 behind the `counts` int64 [m] that it found.
+    """
+
+    positions: NDArray[np.int64]
     scores: NDArray[np.int32]
+    counts: NDArray[np.int64]
 
     @classmethod
     def empty(cls, m: int, count: int) -> Self:
         """Room for `count` candidates a query."""
-        return cls(np.empty((m, count), np.int64), np.empty((m, count), np.int32))
+        shape = (m, count)
+        return cls(np.full(shape, -1, np.int64), np.zeros(shape, np.int32), np.zeros(m, np.int64))
 
 
 @dataclass(frozen=True)
@@ -88,10 +101,10 @@ class EncodePlan:
 
 @dataclass(frozen=True)
 class Errors:
-    """How far a row may be from its sketch, in steps: step k of row i stands for k * unit[i].
+    """How far a row may be from its sketch, in steps: step k of bound i stands for k * unit[i].
 
-    steps uint8 [4, n'], n' = n rounded up to a multiple of 16: head error, head rest, body error,
-    body rest, each rounded up to a whole step.
+    steps uint8 [4, 16 blocks], by position: head error, head rest, body error, body rest, each
+    rounded up to a whole step.
     """
 
     steps: NDArray[np.uint8]
@@ -102,12 +115,14 @@ class Errors:
 class Reach:
     """Bounds of one query: a row is out when scale * score + error * steps + rest * steps < floor.
 
-    head_floor and body_floor already contain the query's constants and the rounding slack.
+    Floors, float32 [c], are those of the cells int32 [c] that are looked into, none twice; they
+    already contain the query's constants and the rounding slack. Rows of other cells are out.
     """
 
-    head_floor: float
+    cells: NDArray[np.int32]
+    head_floor: Float32
+    body_floor: Float32
     head_error: float
     head_rest: float
-    body_floor: float
     body_error: float
     body_rest: float

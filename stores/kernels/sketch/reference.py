@@ -2,9 +2,10 @@
 
 encode   nibble c codes what the nibbles before it left of coordinate axis[c]; its code is the
          number of thresholds below that, in units of spread[c]
-top      per query the `wanted` rows of the largest <q, LEVEL[code]> over the head, ties by row
+top      per query the `wanted` positions of the largest <q, LEVEL[code]> + offset[cell] over the
+         head, in the cells that it looks into, ties by position
 select   of these the `kept` largest head_scale * head + body_scale * body, in float32
-reach    rows whose bound, head first and then head with body, reaches a floor
+reach    positions whose bound, head first and then head with body, reaches the floor of their cell
 """
 
 import numpy as np
@@ -16,7 +17,7 @@ from attar.stores.types import Float32
 
 
 def encode(a: Float32, plan: EncodePlan, into: SketchCodes, first: int) -> tuple[Float32, Float32]:
-    """Write rows first … of coordinates a [n, axes]; squared errors [n] after head and body."""
+    """Write positions first … of coordinates a [n, axes]; squared errors [n]: head, body."""
     left = np.array(a, np.float32)
     s, t = into.head_dims, into.body_dims
     codes = np.empty((len(a), s + t), np.uint8)
@@ -40,45 +41,60 @@ def encode(a: Float32, plan: EncodePlan, into: SketchCodes, first: int) -> tuple
 
 
 def head_levels(codes: SketchCodes) -> NDArray[np.int32]:
-    """LEVEL of every head coordinate, int32 [n, s]."""
+    """LEVEL of every head coordinate, int32 [16 blocks, s]."""
     blocks = codes.head.reshape(len(codes.head), -1, ROWS16, 4)
     both = np.stack([blocks & 15, blocks >> 4], axis=3)
-    rows = both.transpose(0, 2, 1, 3, 4).reshape(-1, codes.head_dims)[: codes.rows]
+    rows = both.transpose(0, 2, 1, 3, 4).reshape(-1, codes.head_dims)
     return np.asarray(LEVEL[rows], np.int32)
 
 
 def body_levels(codes: SketchCodes) -> NDArray[np.int32]:
-    """LEVEL of every body coordinate, int32 [n, t]."""
+    """LEVEL of every body coordinate, int32 [16 blocks, t]."""
     nibbles = np.concatenate([codes.body & 15, codes.body >> 4], axis=1)
     return np.asarray(LEVEL[nibbles], np.int32)
+
+
+def places(
+    codes: SketchCodes, allowed: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Which positions hold an allowed row, and the cell of every position."""
+    rows = codes.rows_at(np.arange(len(codes.body)))
+    valid = rows >= 0 if allowed is None else (rows >= 0) & np.append(allowed, False)[rows]
+    return valid, np.repeat(np.arange(codes.cells), ROWS16 * np.diff(codes.starts))
 
 
 def top(
     codes: SketchCodes, query: SketchQuery, wanted: int, allowed: NDArray[np.bool_] | None
 ) -> Candidates:
-    """The `wanted` best rows by head score."""
-    rows = np.arange(codes.rows) if allowed is None else np.flatnonzero(allowed)
+    """The `wanted` best positions by head score."""
+    valid, cell = places(codes, allowed)
     scores = query.head @ head_levels(codes).T.astype(np.int64)
-    kept = min(wanted, len(rows))
-    found = Candidates.empty(len(query.head), kept)
+    found = Candidates.empty(len(query.head), min(wanted, int(valid.sum())))
     for q, all_scores in enumerate(scores):
-        order = np.lexsort((rows, -all_scores[rows]))[:kept]
-        found.rows[q], found.scores[q] = rows[order], all_scores[rows[order]]
+        offset = np.full(codes.cells, np.iinfo(np.int64).min)
+        offset[query.cells[q]] = query.offsets[q]
+        seen = np.flatnonzero(valid & (offset > np.iinfo(np.int64).min)[cell])
+        values = all_scores[seen] + offset[cell[seen]]
+        order = np.lexsort((seen, -values))[: found.positions.shape[1]]
+        found.counts[q] = len(order)
+        found.positions[q, : len(order)], found.scores[q, : len(order)] = seen[order], values[order]
     return found
 
 
 def select(
     codes: SketchCodes, query: SketchQuery, found: Candidates, kept: int
 ) -> NDArray[np.int64]:
-    """The `kept` best of the candidates, int64 [m kept], in no particular order."""
+    """The `kept` best of the candidates, int64 [m kept], in no particular order, -1 behind."""
     levels = body_levels(codes)
-    kept = min(kept, found.rows.shape[1])
-    chosen = np.empty((len(found.rows), kept), np.int64)
-    for q, rows in enumerate(found.rows):
-        body = (levels[rows] @ query.body[q]).astype(np.float32)
-        score = query.head_scale[q] * found.scores[q].astype(np.float32)
+    kept = min(kept, found.positions.shape[1])
+    chosen = np.full((len(found.positions), kept), -1, np.int64)
+    for q, count in enumerate(found.counts):
+        mine = found.positions[q, :count]
+        body = (levels[mine] @ query.body[q]).astype(np.float32)
+        score = query.head_scale[q] * found.scores[q, :count].astype(np.float32)
         score += query.body_scale[q] * body
-        chosen[q] = rows[np.lexsort((rows, -score))[:kept]]
+        best = mine[np.lexsort((mine, -score))[:kept]]
+        chosen[q, : len(best)] = best
     return chosen
 
 
@@ -89,14 +105,14 @@ def reach(
     floor: Reach,
     allowed: NDArray[np.bool_] | None,
 ) -> tuple[NDArray[np.int64], int]:
-    """Rows of a single query that neither bound excludes, and how many passed the first."""
-    e = errors.steps[:, : codes.rows].astype(np.float32)
+    """Positions of a single query that neither bound excludes; how many passed the first."""
+    valid, cell = places(codes, allowed)
+    head_floor, body_floor = np.full((2, codes.cells), np.inf, np.float32)
+    head_floor[floor.cells], body_floor[floor.cells] = floor.head_floor, floor.body_floor
+    e = errors.steps.astype(np.float32)
     head = query.head_scale[0] * (head_levels(codes) @ query.head[0]).astype(np.float32)
-    bound = head + (floor.head_error * e[0] + floor.head_rest * e[1])
-    passed = bound >= floor.head_floor
-    if allowed is not None:
-        passed &= allowed
-    rows = np.flatnonzero(passed)
-    body = query.body_scale[0] * (body_levels(codes)[rows] @ query.body[0]).astype(np.float32)
-    bound = head[rows] + body + (floor.body_error * e[2, rows] + floor.body_rest * e[3, rows])
-    return rows[bound >= floor.body_floor], len(rows)
+    unknown = np.float32(floor.head_error) * e[0] + np.float32(floor.head_rest) * e[1]
+    at = np.flatnonzero(valid & (head + unknown >= head_floor[cell]))
+    body = query.body_scale[0] * (body_levels(codes)[at] @ query.body[0]).astype(np.float32)
+    unknown = np.float32(floor.body_error) * e[2, at] + np.float32(floor.body_rest) * e[3, at]
+    return at[head[at] + body + unknown >= body_floor[cell[at]]], len(at)

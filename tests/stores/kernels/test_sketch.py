@@ -37,8 +37,8 @@ def random_query(m: int, s: int, t: int, seed: int, wide: bool):
 
 
 def as_sets(found):
-    order = np.lexsort((found.rows, -found.scores), axis=1)
-    return np.take_along_axis(found.rows, order, 1), np.take_along_axis(found.scores, order, 1)
+    order = np.lexsort((found.positions, -found.scores), axis=1)
+    return np.take_along_axis(found.positions, order, 1), np.take_along_axis(found.scores, order, 1)
 
 
 @pytest.mark.parametrize(("n", "s", "t"), SIZES[:4])
@@ -84,10 +84,11 @@ def test_reach_equals_reference(n, s, t, level):
     )
     allowed = rng.random(n) < 0.5
     for floor in (-1e9, 0.0, 40.0, 1e9):
-        bound = Reach(floor, 0.01, 0.02, floor, 0.005, 0.01)
+        floors = np.full(1, floor, np.float32)
+        bound = Reach(np.zeros(1, np.int32), floors, floors, 0.01, 0.02, 0.005, 0.01)
         got = sketch_reach(codes, query, errors, bound, allowed, threads=3, impl=level)
         wanted = sketch_reach(codes, query, errors, bound, allowed, impl="numpy")
-        np.testing.assert_array_equal(got[0], wanted[0])
+        np.testing.assert_array_equal(np.sort(got[0]), wanted[0])
         assert got[1] == wanted[1]
 
 
@@ -104,9 +105,9 @@ def test_a_sample_unlike_the_rest_costs_time_and_not_results(wide, level):
         query = quantized(np.ones((3, s), np.float32), s, wide)
         got = sketch_top(codes, query, 700, impl=level)
         wanted = sketch_top(codes, query, 700, impl="numpy")
-        np.testing.assert_array_equal(np.sort(got.rows), np.sort(wanted.rows))
-        order = np.sort(sketch_top(codes, query, 700, threads=4, impl=level).rows)
-        np.testing.assert_array_equal(order, np.sort(wanted.rows))
+        np.testing.assert_array_equal(np.sort(got.positions), np.sort(wanted.positions))
+        order = np.sort(sketch_top(codes, query, 700, threads=4, impl=level).positions)
+        np.testing.assert_array_equal(order, np.sort(wanted.positions))
 
 
 def test_extreme_queries_do_not_overflow():
@@ -120,7 +121,7 @@ def test_extreme_queries_do_not_overflow():
                 wanted = sketch_top(codes, query, 17, impl="numpy")
                 for level in [p.values[0] for p in FORCED if not p.marks]:
                     got = sketch_top(codes, query, 17, impl=level)
-                    np.testing.assert_array_equal(np.sort(got.rows), np.sort(wanted.rows))
+                    np.testing.assert_array_equal(np.sort(got.positions), np.sort(wanted.positions))
                     np.testing.assert_array_equal(got.scores, wanted.scores)
 
 
@@ -130,4 +131,6 @@ def test_sizes_are_refused_by_rule():
     with pytest.raises(ValueError, match="one query"):
         query = random_query(2, 8, 0, 0, True)
         errors = Errors(np.zeros((4, 16), np.uint8), np.ones(4, np.float32))
-        sketch_reach(random_codes(5, 8, 0, 0), query, errors, Reach(0, 0, 0, 0, 0, 0))
+        floor = np.zeros(1, np.float32)
+        bound = Reach(np.zeros(1, np.int32), floor, floor, 0, 0, 0, 0)
+        sketch_reach(random_codes(5, 8, 0, 0), query, errors, bound)
