@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from attar.stores.cascade.saved import FOLDER, Shelf
 from attar.stores.disk import catalog
 from attar.stores.disk.library import CODECS, SEGMENTS, Library
 from attar.stores.exact import EXACT
@@ -33,6 +34,7 @@ def describe(library: Library) -> dict[str, Any]:
         "train_at": meta["train_at"],
         "format": library.format,
         "kernels": best_level() or "numpy",
+        "cells": _cells(library),
         "commit": snapshot.counter,
         "manifest": meta["manifest"],
         "progress": meta["progress"],
@@ -61,6 +63,13 @@ def sizes(library: Library) -> dict[str, int]:
         }
 
 
+def _cells(library: Library) -> int:
+    """Cells of the present codec's vectors, 0 before `Store.cluster`."""
+    names = {part.row.codec for part in library.snapshot.parts}
+    shelf = Shelf(library.folder / FOLDER)
+    return sum(shelf.cells(name) for name in names)
+
+
 def _disk(library: Library) -> dict[str, int]:
     """Bytes of the files by kind; the catalog counts with its log."""
     snapshot, folder = library.snapshot, library.folder
@@ -71,5 +80,6 @@ def _disk(library: Library) -> dict[str, int]:
         "originals": sum(p.row.nbytes for p in snapshot.originals),
         "codecs": sum(codecs),
         "catalog": sum(logs),
+        "index": sum(p.stat().st_size for p in (folder / FOLDER).glob("*") if p.is_file()),
         "segment_files": sum(1 for p in (folder / SEGMENTS).glob("*") if p.is_file()),
     }

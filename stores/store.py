@@ -10,6 +10,7 @@ with spec strings and encoder names.
 
 import os
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.stores import adoption, creation, growth, inputs, recoding
+from attar.stores import adoption, clustering, creation, growth, inputs, recoding
 from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.change import Change, plain_json, remove_orphans, seal_catalog
 from attar.stores.disk.documents import Revision
@@ -52,6 +53,7 @@ class Store(StoreReading):
         super().__init__(library, encoder)
         self._lock = lock
         self._recipe = recipe
+        self._clustering: Future[int] | None = None
 
     @classmethod
     def create(
@@ -337,6 +339,40 @@ class Store(StoreReading):
         with library.writing:
             growth.compact(library)
 
+    def cluster(
+        self,
+        cells: int | None = None,
+        *,
+        background: bool = False,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> "Future[int]":
+        """Group the vectors into cells (IVF), so that `search(exact=False)` reads few of them.
+
+        Saves centres, sketches and calibrated widths in the folder `index`: derived data, about
+        64 bytes per vector, read by whoever opens the store next. Segments below 20,000 vectors
+        are scanned whole. Vectors that come later go to the cells that there are; call it again
+        when the store has grown several times, or with other `cells`.
+
+        Parameters
+        ----------
+        cells
+            2 to 16,384; None takes the power of two nearest to the square root of the vectors.
+        background
+            Return at once; the future gives the number of vectors grouped. Searches and changes go
+            on, `close` waits.
+        """
+        library = self._writable()
+        count = clustering.check_cells(cells)
+        if self._clustering is not None and not self._clustering.done():
+            raise StoreError("This store is being clustered. Wait for the future of that call.")
+        if background:
+            self._clustering = clustering.in_background(library, count, seed, threads)
+            return self._clustering
+        done: Future[int] = Future()
+        done.set_result(clustering.cluster(library, count, seed, threads))
+        return done
+
     def index_texts(self) -> None:
         """Index the words of all texts, once, for hybrid search; later changes keep it current."""
         library = self._writable()
@@ -385,6 +421,8 @@ class Store(StoreReading):
         """Close the store; a writer folds its log into the catalog and seals it."""
         if self._library.inherited:
             return
+        if self._clustering is not None:
+            wait([self._clustering])
         if self._lock is not None:
             lock, self._lock = self._lock, None
             try:

@@ -124,3 +124,17 @@ def reencode(
         facts = store.info()
     size = human_bytes(facts["bytes_per_vector"] * facts["n"])
     say(f"{folder}: {count:,} documents encoded as {facts['serving']}, {size}.")
+
+
+def cluster(
+    folder: Folder,
+    cells: Annotated[
+        int | None, typer.Option(help="How many; about the square root of the vectors if omitted.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the choice of the first centres.")] = 0,
+) -> None:
+    """Group the vectors into cells, so that approximate searches read few of them."""
+    with attar.open(folder, "w") as store:
+        rows = store.cluster(cells, seed=seed).result()
+        made = store.info()["cells"]
+    say(f"{rows:,} vectors in {made:,} cells." if rows else "Too few vectors: they are scanned.")

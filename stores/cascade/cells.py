@@ -101,9 +101,7 @@ def balanced(
     return np.where(owner < 0, choice[:, 0], owner)
 
 
-def arranged(
-    owner: NDArray[np.int64], cells: int
-) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
+def arranged(owner: NDArray[np.int64], cells: int) -> tuple[NDArray[np.int64], NDArray[np.uint32]]:
     """First blocks int64 [cells + 1] of the cells, and the row at every position."""
     sizes = np.bincount(owner, minlength=cells)
     starts = np.concatenate([[0], np.cumsum(-(-sizes // ROWS16))]).astype(np.int64)

@@ -5,6 +5,7 @@ and only the second is sketched. Rows about one centre lie together, so that a s
 into few cells reads few, contiguous bytes. With one cell its centre is the mean.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from attar.stores.cascade.cells import Cells, cluster
 from attar.stores.cascade.projection import Projection, fit_projection, metric_of
 from attar.stores.kernels.exact import Source, exact_levels
-from attar.stores.types import Float32
+from attar.stores.types import Float32, Levels
 
 SAMPLE = 16_384
 PER_CELL = 64
@@ -31,7 +32,7 @@ class Frame:
     @classmethod
     def fit(
         cls,
-        source: Source,
+        sources: Sequence[Source],
         gram: NDArray[np.float64],
         head_dims: int,
         body_dims: int,
@@ -39,13 +40,21 @@ class Frame:
         seed: int = 0,
         threads: int | None = 1,
     ) -> Self:
-        """Fit on a sample of the codes; `cells` about 4 sqrt(n) at most, one for a flat scan."""
-        rows = sample(len(source), max(SAMPLE, PER_CELL * cells), seed)
-        norms = None if source.sqnorm is None else source.sqnorm[rows]
-        levels = exact_levels(source, rows, threads)
-        metric = metric_of(gram, levels, source.sqnorm is not None)
-        z = metric.documents(levels, norms)
-        found = cluster(z, cells, seed)
+        """Fit on a sample of codes of one layout; cells about sqrt(n), one for a flat scan."""
+        total = sum(len(source) for source in sources)
+        most = max(SAMPLE, PER_CELL * cells)
+        y, factors, norms = [], [], []
+        for source in sources:
+            rows = sample(len(source), -(-most * len(source) // max(total, 1)), seed)
+            levels = exact_levels(source, rows, threads)
+            y.append(levels.y)
+            factors.append(levels.factor)
+            if source.sqnorm is not None:
+                norms.append(source.sqnorm[rows])
+        levels = Levels(np.concatenate(y), np.concatenate(factors))
+        metric = metric_of(gram, levels, bool(norms))
+        z = metric.documents(levels, np.concatenate(norms) if norms else None)
+        found = cluster(z, min(cells, max(len(z), 1)), seed)
         few = z[:: max(1, len(z) // SAMPLE)]
         rest = few - found.centres[found.assign(few)]
         wide = (few.astype(np.float64), rest.astype(np.float64))

@@ -62,7 +62,7 @@ class Cascade:
         head, body = shape_for(dim)
         head = head if head_dims is None else head_dims
         body = body if body_dims is None else body_dims
-        frame = Frame.fit(source, gram, head, body, cells, seed, threads)
+        frame = Frame.fit([source], gram, head, body, cells, seed, threads)
         return cls.encode(source, frame, threads)
 
     @classmethod

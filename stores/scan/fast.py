@@ -1,18 +1,21 @@
 """The exact or nearly exact top-k by native kernels; numpy's scan where they do not run.
 
 Each segment gets a scanner at its first search, kept as long as the segment: pointers to its mapped
-arrays, for large segments a cascade (sketch and bounds, in memory), and calibrated widths.
+arrays, for large segments a cascade (sketch and bounds, in memory: read from the store's folder
+`index` when `Store.cluster` left one there), and calibrated widths.
 """
 
 import threading
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores.cascade.calibration import calibrated
+from attar.stores.cascade.calibration import Calibration, calibrated
 from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
+from attar.stores.cascade.saved import Shelf
 from attar.stores.cascade.search import Widths, approximate, certified
 from attar.stores.disk.segment import Segment
 from attar.stores.kernels.exact import exact_top, source
@@ -28,6 +31,9 @@ CASCADE_ROWS = 20_000
 SPARSE = 64
 """A filter that leaves less than one row in so many is scanned whole as well."""
 
+FEW_CELLS = 16
+"""An exact search gets its first floor from one cell in so many."""
+
 SMALL_WORK = 500_000
 """Rows times queries below which a second thread costs more than it brings."""
 
@@ -36,28 +42,49 @@ class Scanner:
     """What one segment needs to be searched."""
 
     def __init__(self, part: Part) -> None:
-        self._part_codec = part.codec
+        self._part = replace(part, live=part.live[:0])
         everything = slice(0, part.row.rows)
         self.source = source(part.codec.layout, part.codes(everything), part.sqnorm(everything))
         self._lock = threading.Lock()
         self._cascade: Cascade | None = None
-        self._widths: dict[float, Widths] = {}
+        self._calibration = Calibration()
 
     def cascade(self) -> Cascade:
-        """The sketch, built once: a few microseconds per row."""
+        """The sketch: as it was saved, or in the frame that was saved, or made here.
+
+        Made once, which takes a few microseconds per row.
+        """
         with self._lock:
             if self._cascade is None:
-                gram = gram_of(self._part_codec)
-                self._cascade = Cascade.build(self.source, gram, threads=None)
+                self._cascade, self._calibration = self._found()
             return self._cascade
+
+    def _found(self) -> tuple[Cascade, Calibration]:
+        shelf, codec = Shelf.of(self._part), self._part.row.codec
+        known = shelf.frame(codec)
+        if known is None:
+            gram = gram_of(self._part.codec)
+            return Cascade.build(self.source, gram, threads=None), Calibration()
+        name, frame = known
+        saved = shelf.load(self._part, self.source, name, frame)
+        if saved is not None:
+            return saved
+        # A segment that came after the cells were made: its rows go to the cells that there are.
+        return Cascade.encode(self.source, frame, threads=None), Calibration()
+
+    def install(self, index: Cascade, known: Calibration) -> None:
+        """Search with this sketch of the same codes from now on."""
+        with self._lock:
+            self._cascade, self._calibration = index, known
 
     def widths(self, recall: float) -> Widths:
         """Widths for a wanted recall, calibrated once."""
         index = self.cascade()
         with self._lock:
-            if recall not in self._widths:
-                self._widths[recall] = calibrated(index, recall)
-            return self._widths[recall]
+            found = self._calibration.get(recall)
+            if found is None or index is not self._cascade:
+                found = self._calibration.widths[recall] = calibrated(index, recall)
+            return found
 
 
 _SCANNERS: WeakKeyDictionary[Segment, Scanner] = WeakKeyDictionary()
@@ -112,7 +139,9 @@ def _search(held: Scanner, target: Target, k: int, how: How) -> list[Rows]:
     if whole:
         return _whole(held, target.query, k, allowed, threads, how.impl)
     if how.exact:
-        found = certified(held.cascade(), target.query, k, Widths(), allowed, threads, how.impl)
+        index = held.cascade()
+        some = Widths(probes=max(1, len(index.frame.cells) // FEW_CELLS))
+        found = certified(index, target.query, k, some, allowed, threads, how.impl)
         return [(one.rows, one.scores) for one in found]
     widths = held.widths(RECALL if how.recall is None else how.recall)
     top = approximate(held.cascade(), target.query, k, widths, allowed, threads, how.impl)

@@ -57,9 +57,7 @@ def exact_levels(
     if isinstance(rows, np.ndarray) and len(rows):
         rows = np.ascontiguousarray(rows, np.int64)
         if rows.min() < 0 or rows.max() >= len(codes):
-            raise ValueError(
-                f"Rows lie in 0 … {len(codes) - 1}, got {rows.min()} to {rows.max()}."
-            )
+            raise ValueError(f"Rows lie in 0 … {len(codes) - 1}, got {rows.min()} to {rows.max()}.")
     level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
     some = codes.codes[rows]
     if level is None:

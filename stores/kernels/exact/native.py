@@ -84,9 +84,7 @@ def row_scores(
     return result
 
 
-def levels(
-    codes: Source, rows: slice | NDArray[np.int64], level: int, threads: int
-) -> Float32:
+def levels(codes: Source, rows: slice | NDArray[np.int64], level: int, threads: int) -> Float32:
     """Levels y [c e] of a range of rows or of given ones."""
     given = rows if isinstance(rows, np.ndarray) else None
     if isinstance(rows, slice):

@@ -19,7 +19,14 @@ def vectors(n: int, dim: int, seed: int):
 
 
 def cascade(
-    spec: str, metric: str, n: int, dim: int = 64, seed: int = 0, m: int = 6, shape=(16, 16)
+    spec: str,
+    metric: str,
+    n: int,
+    dim: int = 64,
+    seed: int = 0,
+    m: int = 6,
+    shape=(16, 16),
+    cells: int = 1,
 ):
     """A built cascade and m prepared queries near documents."""
     x = vectors(n, dim, seed)
@@ -29,4 +36,5 @@ def cascade(
     codes = codec.encode(metrics.documents(x, metric, codec.norm))
     norms = metrics.sqnorms(x) if metric == "l2" else None
     held = source(codec.layout, codes, norms)
-    return Cascade.build(held, gram_of(codec), *shape), metrics.prepared(q, metric, codec)
+    index = Cascade.build(held, gram_of(codec), *shape, cells=cells)
+    return index, metrics.prepared(q, metric, codec)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from attar.stores.cascade.cells import arranged
 from attar.stores.kernels.sketch import (
     EncodePlan,
     Errors,
@@ -123,6 +124,65 @@ def test_extreme_queries_do_not_overflow():
                     got = sketch_top(codes, query, 17, impl=level)
                     np.testing.assert_array_equal(np.sort(got.positions), np.sort(wanted.positions))
                     np.testing.assert_array_equal(got.scores, wanted.scores)
+
+
+def celled(n: int, s: int, t: int, cells: int, seed: int) -> SketchCodes:
+    """Codes in cells of very different sizes, some of them empty."""
+    rng = np.random.default_rng(seed)
+    owner = np.minimum((rng.pareto(0.7, n) * 2).astype(np.int64), cells - 1)
+    starts, order = arranged(owner, cells)
+    codes = empty_codes(n, s, t, starts, order)
+    z = rng.standard_normal((len(codes.body), s + t)).astype(np.float32)
+    sketch_encode(z, plain(s + t, s), codes, impl="numpy")
+    return codes
+
+
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("wide", [True, False])
+@pytest.mark.parametrize(("n", "s", "t", "cells"), [(100, 24, 6, 7), (5000, 40, 8, 60)])
+def test_cells_equal_reference(n, s, t, cells, wide, level):
+    rng = np.random.default_rng(n)
+    codes, m = celled(n, s, t, cells, seed=n), 19
+    weights = rng.standard_normal((m, s + t)).astype(np.float32)
+    for probes in (1, 3, cells):
+        looked = np.argsort(rng.random((m, cells)), axis=1)[:, :probes].astype(np.int32)
+        biases = (30 * rng.standard_normal((m, probes))).astype(np.float32)
+        query = quantized(weights, s, wide, looked, biases)
+        for allowed in (None, rng.random(n) < 0.3):
+            got = sketch_top(codes, query, 50, allowed, threads=2, impl=level)
+            wanted = sketch_top(codes, query, 50, allowed, impl="numpy")
+            np.testing.assert_array_equal(got.counts, wanted.counts)
+            for a, b in zip(as_sets(got), as_sets(wanted), strict=True):
+                np.testing.assert_array_equal(a, b)
+            chosen = sketch_select(codes, query, got, 7, threads=2, impl=level)
+            expected = sketch_select(codes, query, got, 7, impl="numpy")
+            np.testing.assert_array_equal(np.sort(chosen), np.sort(expected))
+    errors = Errors(
+        rng.integers(0, 256, (4, len(codes.body))).astype(np.uint8), np.ones(4, np.float32)
+    )
+    one = quantized(weights[:1], s, True)
+    some = rng.choice(cells, 5, replace=False).astype(np.int32)
+    for floor in (-1e9, 0.0, 10.0):
+        floors = (floor + rng.standard_normal(5)).astype(np.float32)
+        bound = Reach(some, floors, floors, 0.01, 0.02, 0.005, 0.01)
+        got = sketch_reach(codes, one, errors, bound, allowed, threads=3, impl=level)
+        wanted = sketch_reach(codes, one, errors, bound, allowed, impl="numpy")
+        np.testing.assert_array_equal(np.sort(got[0]), wanted[0])
+        assert got[1] == wanted[1]
+
+
+def test_offsets_beyond_the_integers_are_scaled():
+    codes = celled(300, 8, 2, 3, seed=1)
+    weights = np.full((2, 10), 1e-6, np.float32)
+    looked = np.tile(np.arange(3, dtype=np.int32), (2, 1))
+    biases = np.array([[-1e4, 0, 1e4], [3e4, 1, -3e4]], np.float32)
+    for wide in (True, False):
+        query = quantized(weights, 8, wide, looked, biases)
+        wanted = sketch_top(codes, query, 20, impl="numpy")
+        for level in [p.values[0] for p in FORCED if not p.marks]:
+            got = sketch_top(codes, query, 20, impl=level)
+            for a, b in zip(as_sets(got), as_sets(wanted), strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 def test_sizes_are_refused_by_rule():
