@@ -46,6 +46,10 @@ class Store(plain.Store):
         """Open a store; see `attar.stores.store.Store.open`. encoder: an object or a name."""
         attached = None if encoder is None else make_encoder(encoder)
         settings |= {"load_codec": load_codec, "load_recipe": parse_codec}
+        if isinstance(budget, str):
+            from attar.retrieval.planner.choice import parse_size
+
+            budget = parse_size(budget)
         return super().open(path, mode, budget, encoder=attached, **settings)
 
 
@@ -54,7 +58,8 @@ def open(  # noqa: A001 - `attar.open` is what people type
 ) -> Store:
     """Open a store: "r" for a snapshot to search, "w" to change it.
 
-    budget: resident code bytes, a number or a string such as "200MB" (MB = 10^6). encoder: an
+    budget: bytes of codes and sketches in memory, a number or a string such as "200MB" (MB =
+    10^6): sketches stay, codes are read from disk when candidates are scored. encoder: an
     encoder or its name, for searches by text; another one than the store's is refused.
     """
     return Store.open(path, mode, budget, **settings)

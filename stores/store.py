@@ -137,7 +137,7 @@ class Store(StoreReading):
         cls,
         path: StorePath,
         mode: str = "r",
-        budget: int | str | None = None,
+        budget: int | None = None,
         *,
         load_codec: Callable[[bytes], Codec] | None = None,
         load_recipe: Callable[[str], Recipe] | None = None,
@@ -149,6 +149,9 @@ class Store(StoreReading):
 
         Parameters
         ----------
+        budget
+            Bytes that codes and sketches may take of memory: sketches stay there, codes are read
+            from disk page by page and let go. Results are the same. None leaves it to the system.
         load_codec, load_recipe
             Turn the bytes of a fitted codec, and a spec string, into objects.
         encoder, fingerprint
@@ -159,11 +162,8 @@ class Store(StoreReading):
         """
         if mode not in ("r", "w"):
             raise ValueError(f"mode is 'r' or 'w', got {mode!r}.")
-        if budget is not None:
-            raise ValueError(
-                "budget= needs a nested code, which this store does not have. Leave it out; codes "
-                "are memory-mapped, so the system keeps in memory what is used."
-            )
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+            raise TypeError(f"budget is a number of bytes, got {budget!r:.40}.")
         folder = Path(path)
         # Before the lock: it would make a file in a folder that is not a store.
         creation.check_is_store(folder)
@@ -173,7 +173,7 @@ class Store(StoreReading):
             with explained("Opening a store", folder):
                 if mode == "w":
                     migrate(folder, timeout)
-                library = Library(folder, mode == "w", load_codec)
+                library = Library(folder, mode == "w", load_codec, budget)
                 if mode == "w":
                     remove_orphans(library)
             recipe = None

@@ -6,7 +6,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 import attar
 from attar.stores import metric as metrics
-from attar.stores.cascade.calibration import LADDER
+from attar.stores.cascade.calibration import LADDER, SHARES
 from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
-from attar.stores.cascade.search import approximate, certified
-from attar.stores.kernels.exact import exact_top, source
+from attar.stores.cascade.search import Widths, approximate, certified
+from attar.stores.kernels.exact import Source, exact_top, source
+from attar.stores.kernels.sketch import SketchCodes
+from attar.stores.scan.fast import FEW_CELLS
 from attar.stores.types import Codes, Float32, Query
+from bench.search.prepared import fresh, kept
 
 BLOCK = 50_000
 Answer = Callable[[Float32], NDArray[np.int64]]
@@ -58,23 +61,38 @@ def truth_of(docs: Float32, queries: Float32, k: int = 10) -> NDArray[np.int64]:
 
 
 class Attar:
-    """A cascade over the codes of one codec."""
+    """A cascade over the codes of one codec; codes and sketch are made once per name."""
 
-    def __init__(self, spec: str, docs: Float32, head: int | None, body: int | None) -> None:
-        start = time.process_time()
-        self.codec = attar.codec(spec).fit(np.asarray(docs[:20_000]))
+    def __init__(
+        self, spec: str, docs: Float32, name: str, cells: int = 1, head: int | None = None
+    ) -> None:
+        recipe = attar.codec(spec)
+        self.codec = recipe.fit(np.asarray(docs[:20_000]))
+        safe = f"{spec}_{name}".replace(":", "-")
+        fields, encoding = kept(f"codes_{safe}", lambda: self._encoded(docs))
+        held = source(self.codec.layout, Codes({k: fresh(v) for k, v in fields.items()}))
+        parts, building = kept(
+            f"sketch_{safe}_{cells}_{head}", lambda: self._sketch(held, cells, head)
+        )
+        frame, codes, errors, radii, largest = parts
+        order = None if codes.order is None else fresh(codes.order)
+        codes = SketchCodes(codes.rows, fresh(codes.head), fresh(codes.body), codes.starts, order)
+        self.index = Cascade(held, frame, codes, errors, radii, largest)
+        self.build = encoding + building
+        self.bytes_per_vector = self.codec.bytes_per_vector + self.index.nbytes / len(docs)
+
+    def _encoded(self, docs: Float32) -> dict[str, Any]:
         parts = []
         for first in range(0, len(docs), BLOCK):
             x = np.asarray(docs[first : first + BLOCK])
             parts.append(self.codec.encode(metrics.documents(x, "cosine", self.codec.norm)))
-        fields = {
+        return {
             name: np.concatenate([part.fields[name] for part in parts]) for name in parts[0].fields
         }
-        del parts
-        held = source(self.codec.layout, Codes(fields))
-        self.index = Cascade.build(held, gram_of(self.codec), head, body)
-        self.build = time.process_time() - start
-        self.bytes_per_vector = self.codec.bytes_per_vector + self.index.nbytes / len(docs)
+
+    def _sketch(self, held: Source, cells: int, head: int | None) -> tuple[Any, ...]:
+        made = Cascade.build(held, gram_of(self.codec), head, cells=cells)
+        return made.frame, made.codes, made.errors, made.radii, made.largest
 
     def prepared(self, queries: Float32) -> Query:
         """Queries for this codec."""
@@ -93,40 +111,114 @@ class Attar:
         own: float,
         impl: str = "auto",
     ) -> Arm:
-        """The first rung that reaches recall `least` against float32, `own` against the codes."""
-        codes = self.own_truth(queries)
-        for widths in LADDER:
-            rows = approximate(self.index, self.prepared(queries), 10, widths).rows
-            recall = overlap(rows, truth)
-            if recall >= least and overlap(rows, codes) >= own:
-                break
+        """The cheapest widths that reach recall `least` against float32, `own` against the codes.
+
+        Cheapest: fewest cells, then the first rung of the ladder; of the shares of cells the one
+        that reads least, counting a candidate of the body as a hundred scanned rows.
+        """
+        codes = self.own_truth(queries) if own else truth
+        asked, cells = self.prepared(queries), len(self.index.frame.cells)
+        found: list[tuple[float, Widths, float]] = []
+        shares = [None] if cells == 1 else [*(max(1, round(s * cells)) for s in SHARES), None]
+        for probes in shares:
+            for rung in LADDER:
+                widths = replace(rung, probes=probes)
+                rows = approximate(self.index, asked, 10, widths).rows
+                recall = overlap(rows, truth)
+                if recall >= least and overlap(rows, codes) >= own:
+                    scanned = len(self.index) * (1 if probes is None else probes / cells)
+                    found.append((scanned + 20 * widths.head + 100 * widths.body, widths, recall))
+                    break
+        if not found:
+            raise ValueError(f"{name} does not reach {least} and {own}.")
+        _, widths, recall = min(found, key=lambda one: one[0])
 
         def answer(q: Float32) -> NDArray[np.int64]:
             return approximate(self.index, self.prepared(q), 10, widths, None, 1, impl).rows
 
-        label = f"{name}, {widths.head}/{widths.body}"
+        looked = "" if widths.probes is None else f"{widths.probes} of {cells} cells, "
+        label = f"{name}, {looked}{widths.head}/{widths.body}"
         return Arm(label, answer, self.bytes_per_vector, self.build, recall)
 
     def exact(self, q: Float32) -> list[Any]:
         """Certified results."""
-        from attar.stores.cascade.search import Widths
+        some = Widths(probes=max(1, len(self.index.frame.cells) // FEW_CELLS))
+        return certified(self.index, self.prepared(q), 10, some)
 
-        return certified(self.index, self.prepared(q), 10, Widths())
+
+def faiss_index(spec: str, docs: Float32, name: str) -> tuple[Any, float]:
+    """A faiss index of all documents, made once per name, and its build seconds."""
+    import faiss
+
+    def make() -> Any:
+        index = faiss.index_factory(docs.shape[1], spec, faiss.METRIC_INNER_PRODUCT)
+        index.train(np.asarray(docs[:BLOCK]))
+        for first in range(0, len(docs), BLOCK):
+            index.add(np.asarray(docs[first : first + BLOCK]))
+        return faiss.serialize_index(index)
+
+    faiss.omp_set_num_threads(1)
+    content, build = kept(f"faiss_{spec}_{name}".replace("(", "-").replace(")", ""), make)
+    return faiss.deserialize_index(content), build
+
+
+def faiss_ivf_arm(
+    spec: str,
+    docs: Float32,
+    name: str,
+    queries: Float32,
+    truth: NDArray[np.int64],
+    wanted: float,
+    size: float,
+) -> Arm:
+    """An inverted file of faiss with or without a refinement, at its cheapest setting.
+
+    Of all nprobe and k_factor that reach the wanted recall the fastest over the queries, measured.
+    """
+    import faiss
+
+    index, build = faiss_index(spec, docs, name)
+    best: tuple[float, Any, str, float] | None = None
+    refined = "Refine" in spec
+    for probes in (16, 24, 32, 48, 64, 96, 128, 192, 256, 512):
+        inner = faiss.SearchParametersIVF(nprobe=probes)
+        for factor in (4, 8, 16, 32, 64) if refined else (1,):
+            some = inner
+            if refined:
+                some = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
+            start = time.process_time()
+            rows = index.search(queries, 10, params=some)[1]
+            seconds = time.process_time() - start
+            recall = overlap(rows, truth)
+            if recall >= wanted and (best is None or seconds < best[0]):
+                best = seconds, (some, inner), f"np {probes} kf {factor}", recall
+            if recall >= wanted:
+                break
+    if best is None:
+        raise ValueError(f"faiss {spec} does not reach {wanted}.")
+    _, (parameters, _), label, recall = best
+
+    def answer(q: Float32) -> NDArray[np.int64]:
+        rows: NDArray[np.int64] = index.search(q, 10, params=parameters)[1]
+        return rows
+
+    answer.kept = best  # type: ignore[attr-defined] # faiss holds bare pointers
+    return Arm(f"faiss {spec}, {label}", answer, size, build, recall)
 
 
 def faiss_arm(
-    spec: str, docs: Float32, queries: Float32, truth: NDArray[np.int64], wanted: float, size: float
+    spec: str,
+    docs: Float32,
+    name: str,
+    queries: Float32,
+    truth: NDArray[np.int64],
+    wanted: float,
+    size: float,
 ) -> Arm:
     """A faiss index with a refinement; the first k_factor that reaches the wanted recall."""
     import faiss
 
-    faiss.omp_set_num_threads(1)
-    start = time.process_time()
-    index = faiss.index_factory(docs.shape[1], spec, faiss.METRIC_INNER_PRODUCT)
-    index.train(np.asarray(docs[:BLOCK]))
-    for first in range(0, len(docs), BLOCK):
-        index.add(np.asarray(docs[first : first + BLOCK]))
-    build = time.process_time() - start
+    index, build = faiss_index(spec, docs, name)
     for factor in (10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600):
         parameters = faiss.IndexRefineSearchParameters(k_factor=factor)
         recall = overlap(index.search(queries, 10, params=parameters)[1], truth)

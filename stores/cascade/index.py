@@ -98,6 +98,12 @@ def shape_for(dim: int) -> tuple[int, int]:
     return head, min(max(2 * round(dim / 96), 8), 128)
 
 
+def sketch_bytes(dim: int) -> int:
+    """Bytes per vector of a sketch of `dim` columns in cells: nibbles, bounds, order."""
+    head, body = shape_for(dim)
+    return head // 2 + body // 2 + 8
+
+
 def _owners(source: Source, frame: Frame, threads: int | None) -> NDArray[np.int64]:
     """The cell of every row."""
     distances, choices = [], []

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.stores.budget import check_budget, share
 from attar.stores.disk import catalog
 from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.handles import is_current
@@ -44,8 +45,15 @@ LoadCodec = Callable[[bytes], Codec]
 class Library:
     """Reads one store folder; `disk.change.Change` writes it."""
 
-    def __init__(self, folder: Path, write: bool, load_codec: LoadCodec | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        write: bool,
+        load_codec: LoadCodec | None,
+        budget: int | None = None,
+    ) -> None:
         self.folder = folder
+        self._budget = budget
         self.write = write
         self._guard = threading.RLock()
         self.writing = threading.RLock()
@@ -62,6 +70,8 @@ class Library:
             self.format = catalog.format_of(connection)
             self._check_seal()
             self.refresh()
+            if budget is not None:
+                check_budget(budget, self.snapshot.parts)
         except BaseException:
             connection.close()
             raise
@@ -180,6 +190,8 @@ class Library:
             kind: map_parts(some, self.folder / SEGMENTS, self.codec_of, tombstones, known)
             for kind, some in kinds.items()
         }
+        if self._budget is not None:
+            share(self._budget, maps["codes"])
         self.meta = meta
         self.snapshot = Snapshot(int(meta["counter"]), maps["codes"], maps["originals"])
 

@@ -29,6 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.disk.mapping import map_file
+from attar.stores.disk.residency import read_at_random, release
 from attar.stores.errors import CorruptStoreError, NotAStoreError
 from attar.stores.types import Field
 
@@ -182,11 +183,15 @@ def _pwrite_all(fd: int, content: memoryview, offset: int) -> None:
 
 
 class Segment:
-    """A mapped segment: arrays by field, each MiB compared with its checksum at first touch."""
+    """A mapped segment: arrays by field, each MiB compared with its checksum at first touch.
+
+    room: bytes of it that may stay in memory; None leaves that to the system.
+    """
 
     def __init__(self, path: Path, nbytes: int, header_crc: int) -> None:
         self.path = path
         self.nbytes = nbytes
+        self.room: int | None = None
         try:
             self._compare_size()
             self._map = map_file(path, nbytes)
@@ -198,6 +203,16 @@ class Segment:
         self._crcs = table
         self._seen = np.zeros(len(table), bool)
         self._places = self._read_places(text, start)
+
+    def limit(self, room: int) -> None:
+        """Keep at most about `room` bytes of this map in memory; who reads calls `release`."""
+        self.room = room
+        read_at_random(self._map)
+
+    def release(self) -> None:
+        """Let go of what was read of a map that is limited."""
+        if self.room is not None:
+            release(self._map)
 
     def check_size(self) -> None:
         """As at opening; a file that a newer commit replaced keeps its bytes and passes."""

@@ -137,6 +137,7 @@ def _scan_block(
         if sqnorm is not None:
             fast -= sqnorm
         margin = margins(query.coords, query.const, levels, sqnorm)
+    part.segment.release()
     low, high = fast - margin, fast + margin
     if isinstance(rows, slice):
         allowed = target.rows[rows]

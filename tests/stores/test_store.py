@@ -270,7 +270,7 @@ def test_bad_folders(tmp_path):
     with pytest.raises(ValueError, match="mode"):
         reopen(tmp_path / "plain", "a")
     small(tmp_path / "s").close()
-    with pytest.raises(ValueError, match="budget"):
+    with pytest.raises(TypeError, match="budget"):
         reopen(tmp_path / "s", budget="1MB")
     with pytest.raises(ValueError, match="metric is one of"):
         small(tmp_path / "t", metric="hamming")

@@ -1,9 +1,12 @@
 """Exact scan: the k best rows by the formula of `stores.score`, and scores of given rows."""
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.kernels.exact import native, reference
+from attar.stores.kernels.exact.paging import Pager as Pager
 from attar.stores.kernels.exact.source import Source as Source
 from attar.stores.kernels.exact.source import source as source
 from attar.stores.kernels.exact.top import Top as Top
@@ -21,10 +24,29 @@ def exact_top(
     impl: str = "auto",
 ) -> Top:
     """The k best of the allowed rows (bool [n]) for each query: k' = min(k, allowed) columns."""
+    if codes.pager is not None and len(codes) > codes.pager.in_order:
+        return codes.pager.top(
+            len(codes), k, lambda rows: _part_top(codes, rows, query, k, allowed, threads, impl)
+        )
     level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
     if level is None:
         return reference.top(codes.layout.unpack(codes.codes), codes.sqnorm, query, k, allowed)
     return native.top(codes, query, k, allowed, level, thread_count(threads))
+
+
+def _part_top(
+    codes: Source,
+    rows: slice,
+    query: Query,
+    k: int,
+    allowed: NDArray[np.bool_] | None,
+    threads: int | None,
+    impl: str,
+) -> Top:
+    norms = None if codes.sqnorm is None else codes.sqnorm[rows]
+    part = source(codes.layout, codes.codes[rows], norms)
+    mask = None if allowed is None else allowed[rows]
+    return exact_top(part, query, k, mask, threads, impl)
 
 
 def exact_scores(
@@ -35,6 +57,9 @@ def exact_scores(
     impl: str = "auto",
 ) -> Float32:
     """Canonical scores [m c] of rows [m c]; a negative row scores minus infinity."""
+    if codes.pager is not None:
+        bare = replace(codes, pager=None)
+        return codes.pager.scores(rows, lambda some: exact_scores(bare, query, some, threads, impl))
     level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
     if level is not None:
         return native.row_scores(codes, query, rows, level, thread_count(threads))
@@ -63,6 +88,8 @@ def exact_levels(
     if level is None:
         return codes.layout.unpack(some)
     y = native.levels(codes, rows, level, thread_count(threads))
+    if codes.pager is not None:
+        codes.pager.release()
     factor = some.fields.get("scale", some.fields.get("factor"))
     if factor is None:
         return Levels(y, np.ones(len(y), np.float32))

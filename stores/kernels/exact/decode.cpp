@@ -209,7 +209,13 @@ const Kernels& kernels(int32_t level) {
        avx512_row<FLOAT8_E5M2>, avx512_row<FLOAT8_E3M4>, avx512_row<INT8>, avx512_row<UINT8>,
        decode_waterfill_avx512},
       avx512_dots};
-  if (level == AVX512) return avx512;
+  static const Kernels vbmi = [] {
+    Kernels with = avx512;
+    with.decode[WATERFILL] = decode_waterfill_vbmi;
+    return with;
+  }();
+  static const bool has_vbmi = __builtin_cpu_supports("avx512vbmi");
+  if (level == AVX512) return has_vbmi ? vbmi : avx512;
   if (level == AVX2) return avx2;
 #else
   (void)level;

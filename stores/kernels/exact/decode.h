@@ -30,6 +30,8 @@ struct Planes {
   const uint8_t* plane[WIDEST];
   const float* fine;
   const float* coarse;
+  const uint8_t* split;  // byte i of fine[k] is split[i * split_stride + k], 512 bytes to spare
+  int64_t split_stride;
 };
 
 // A matrix of codes. scale float16 [rows] or null, sqnorm float32 [rows] or null; table: the 256
@@ -59,6 +61,7 @@ float half_to_float(uint16_t half);
 void decode_waterfill(const Source&, int64_t row, float* y);
 #ifdef ATTAR_X86
 void decode_waterfill_avx512(const Source&, int64_t row, float* y);
+void decode_waterfill_vbmi(const Source&, int64_t row, float* y);
 #endif
 
 }  // namespace attar

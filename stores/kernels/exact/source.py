@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.exact import ExactLayout
+from attar.stores.kernels.exact.paging import Pager
 from attar.stores.kernels.library import pointer
 from attar.stores.layouts.floats import LOGICAL, Floats
 from attar.stores.layouts.integers import Integers
@@ -29,6 +30,10 @@ KINDS = (
 """Index = the number of `Kind` in decode.h."""
 
 
+SPARE = 512
+"""Bytes behind a table of single bytes: registers are filled whole."""
+
+
 class PlanesStruct(ctypes.Structure):
     """`Planes` of decode.h."""
 
@@ -40,6 +45,8 @@ class PlanesStruct(ctypes.Structure):
         ("plane", ctypes.c_void_p * WIDEST),
         ("fine", ctypes.c_void_p),
         ("coarse", ctypes.c_void_p),
+        ("split", ctypes.c_void_p),
+        ("split_stride", ctypes.c_int64),
     )
 
 
@@ -63,7 +70,8 @@ class SourceStruct(ctypes.Structure):
 class Source:
     """Codes of one segment together with the C struct that points into them.
 
-    `kept` holds every array whose address the struct has; views of a memory map stay views.
+    `kept` holds every array whose address the struct has; views of a memory map stay views. With a
+    pager the codes stay on disk.
     """
 
     layout: Layout
@@ -71,6 +79,7 @@ class Source:
     sqnorm: NDArray[np.float32] | None
     struct: SourceStruct | None
     kept: tuple[Any, ...]
+    pager: Pager | None = None
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -124,6 +133,9 @@ def _planes(
     for p in range(layout.dropped, len(layout.counts)):
         planes.plane[p] = pointer(arrays[f"plane{p}"]).value
     planes.fine, planes.coarse = pointer(fine), pointer(coarse)
+    split = np.zeros((4, len(fine) + SPARE), np.uint8)
+    split[:, : len(fine)] = fine.astype("<f4").view(np.uint8).reshape(-1, 4).T
+    planes.split, planes.split_stride = pointer(split), split.shape[1]
     struct.kind = KINDS.index("waterfill")
     struct.planes = ctypes.addressof(planes)
-    return planes, fine, coarse
+    return planes, fine, coarse, split

@@ -134,6 +134,107 @@ ATTAR_AVX512 void decode_waterfill_avx512(const Source& s, int64_t row, float* y
   }
 }
 
+
+// The byte of up to 64 levels whose numbers are `index`; `top` is their ninth bit.
+ATTAR_VBMI inline __m512i look_up_byte(const uint8_t* table, int width, __m512i index,
+                                       __mmask64 upper, __mmask64 top) {
+  if (width <= 5) return _mm512_permutexvar_epi8(index, _mm512_loadu_si512(table));
+  const auto half = [&](const uint8_t* at) ATTAR_VBMI {
+    return _mm512_permutex2var_epi8(_mm512_loadu_si512(at), index, _mm512_loadu_si512(at + 64));
+  };
+  if (width == 6) return half(table);
+  const __m512i low = _mm512_mask_blend_epi8(upper, half(table), half(table + 128));
+  if (width == 7) return low;
+  const __m512i high = _mm512_mask_blend_epi8(upper, half(table + 256), half(table + 384));
+  return _mm512_mask_blend_epi8(top, low, high);
+}
+
+ATTAR_VBMI inline uint64_t word64(const uint8_t* plane, int bytes, int at) {
+  uint64_t word = 0;
+  if (at + 8 <= bytes) {
+    std::memcpy(&word, plane + at, 8);
+  } else if (at < bytes) {
+    std::memcpy(&word, plane + at, static_cast<size_t>(bytes - at));
+  }
+  return word;
+}
+
+// Sixty-four dimensions at a time. A plane's eight bytes are a mask; numbers of levels are bytes,
+// their floats come from four tables of single bytes and are put together by interleaving. Numbers
+// are permuted first, so that interleaving, which stays within 128 bits, leaves dimensions in order.
+ATTAR_VBMI void decode_waterfill_vbmi(const Source& s, int64_t row, float* y) {
+  const Planes& p = *s.planes;
+  if (p.dropped) return decode_waterfill_avx512(s, row, y);
+  alignas(64) static const uint8_t* const places = [] {
+    static uint8_t at[64];
+    for (int lane = 0; lane < 4; ++lane) {
+      for (int group = 0; group < 4; ++group) {
+        for (int i = 0; i < 4; ++i) {
+          at[16 * lane + 4 * group + i] = static_cast<uint8_t>(16 * group + 4 * lane + i);
+        }
+      }
+    }
+    return at;
+  }();
+  const __m512i place = _mm512_loadu_si512(places);
+  const uint8_t* plane[WIDEST];
+  for (int k = 0; k < p.widest; ++k) plane[k] = p.plane[k] + row * plane_bytes(p, k);
+  const int trellis = plane_bytes(p, 0);
+  uint64_t t = word64(plane[0], trellis, 0);
+  for (int j = 0; j < s.width; j += 64) {
+    const uint64_t next = word64(plane[0], trellis, j / 8 + 8);
+    uint64_t c[2] = {0, 0};
+    for (int i = 0; i < 2; ++i) {
+      for (uint32_t tap = p.taps[i]; tap; tap &= tap - 1) {
+        const int k = __builtin_ctz(tap);
+        c[i] ^= k ? t >> k | next << (64 - k) : t;
+      }
+    }
+    t = next;
+    __m512i index = _mm512_maskz_set1_epi8(c[1], 1);
+    index = _mm512_mask_add_epi8(index, c[0], index, _mm512_set1_epi8(2));
+    uint64_t top = 0;
+    for (int k = 1; k < p.widest && p.counts[k] > j; ++k) {
+      const uint64_t bits = word64(plane[k], plane_bytes(p, k), j / 8);
+      if (k == 7) top = bits;  // a number has nine bits there
+      else index = _mm512_mask_add_epi8(index, bits, index, _mm512_set1_epi8(static_cast<char>(2 << k)));
+    }
+    index = _mm512_permutexvar_epi8(place, index);
+    const __mmask64 upper = _mm512_movepi8_mask(index);
+    if (top) {
+      const __m512i ninth = _mm512_permutexvar_epi8(place, _mm512_maskz_set1_epi8(top, -1));
+      top = _mm512_movepi8_mask(ninth);
+    }
+    const int end = std::min(j + 64, s.width);
+    __m512i byte[4];
+    bool begun = false;
+    for (int width = p.widest; width > 0; --width) {
+      const int from = std::max(p.counts[width], j), to = std::min(p.counts[width - 1], end);
+      if (from >= to) continue;
+      const uint8_t* table = p.split + (2 << width) - 4;
+      __mmask64 some = ~uint64_t{0};
+      if (begun) {
+        const __m512i mine = _mm512_maskz_set1_epi8(~uint64_t{0} << (from - j), -1);
+        some = _mm512_movepi8_mask(_mm512_permutexvar_epi8(place, mine));
+      }
+      for (int i = 0; i < 4; ++i) {
+        const __m512i found = look_up_byte(table + i * p.split_stride, width, index, upper, top);
+        byte[i] = begun ? _mm512_mask_mov_epi8(byte[i], some, found) : found;
+      }
+      begun = true;
+    }
+    const __m512i a = _mm512_unpacklo_epi8(byte[0], byte[1]), b = _mm512_unpackhi_epi8(byte[0], byte[1]);
+    const __m512i c2 = _mm512_unpacklo_epi8(byte[2], byte[3]), d = _mm512_unpackhi_epi8(byte[2], byte[3]);
+    const __m512i part[4] = {_mm512_unpacklo_epi16(a, c2), _mm512_unpackhi_epi16(a, c2),
+                             _mm512_unpacklo_epi16(b, d), _mm512_unpackhi_epi16(b, d)};
+    for (int i = 0; i < 4 && j + 16 * i < end; ++i) {
+      const int left = std::min(end - j - 16 * i, 16);
+      const auto mask = static_cast<__mmask16>((1u << left) - 1);
+      _mm512_mask_storeu_ps(y + j + 16 * i, mask, _mm512_castsi512_ps(part[i]));
+    }
+  }
+}
+
 #endif
 
 }  // namespace attar
