@@ -39,7 +39,7 @@ def measured(name: str, spec: str) -> dict[str, Any]:
     """One collection and codec as a row."""
     docs = np.load(DATA / "emb" / name / "corpus.npy").astype(np.float32)
     asked = np.load(DATA / "emb" / name / "queries.npy").astype(np.float32)[:200]
-    ours = Attar(spec, docs, None, None)
+    ours = Attar(spec, docs, name.replace("/", "-"))
     query = ours.prepared(asked)
     truth = exact_top(ours.index.source, query, 10)
     cells: dict[str, Any] = {"data": name, "codec": spec, "docs": len(docs)}
