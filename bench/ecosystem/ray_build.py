@@ -83,7 +83,7 @@ def processes(task: Task, count: int) -> None:
 @bench("ecosystem/ray_build", gate="tests/retrieval/indexing/test_blocks.py")
 def ray_build(quick: bool) -> Result:
     """One process, two processes, two actors, two processes."""
-    blocks, before = (8, build.BATCH) if quick else (28, build.BATCH)
+    blocks, before = (8, build.BATCH) if quick else (20, build.BATCH)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     build.BATCH = BATCH
     rates: dict[str, list[float]] = {}
