@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from attar.context.cache.segment_cache import SegmentCache
     from attar.context.compllm.compressed import CompressedContext
 
-_FORMAT = "attar-compllm-1"
+_FORMAT = "attar-compllm-2"
 _SAMPLED = 1 << 14
 
 
@@ -29,9 +29,10 @@ class Recipe:
     """Hyper-parameters of CompLLM; they travel with the adapter.
 
     compression: C, tokens per embedding, original / compressed. segment: S, tokens per segment.
-    variant: `pooled` (default; mean of the C token embeddings plus a linear of the mean of their
-    last hidden states, zero at the start, so that training starts at mean pooling) or `eos` (the
-    paper's: S/C end-of-text embeddings are appended, the linear reads their last hidden states).
+    variant: `pooled` (default; mean of the C token embeddings plus a linear of these C embeddings
+    and their last hidden states side by side, zero at the start, so that training starts at mean
+    pooling and learns the order within a group) or `eos` (the paper's: S/C end-of-text embeddings
+    are appended, the linear reads their last hidden states).
     rank, alpha: of the LoRA on all linear layers of the decoder.
     """
 
@@ -65,8 +66,9 @@ class CompLLM(nn.Module):
 
     llm: a Hugging Face causal LM. Its linear layers are wrapped in place for the LoRA, which is off
     except inside `compress`: the model answers as before. Its parameters are frozen.
-    Departures: the pooled variant (see `Recipe`); the linear of the EOS variant starts as the
-    identity scaled to the size of token embeddings, since hidden states are several times larger.
+    Departures: the pooled variant (see `Recipe`), whose linear sees inputs of norm 1 and is scaled
+    to the size of token embeddings, so that one learning rate fits all models; the linear of the
+    EOS variant starts as the identity scaled to that size, since hidden states are larger.
     """
 
     def __init__(
@@ -86,7 +88,8 @@ class CompLLM(nn.Module):
             self.adapted_llm = get_peft_model(llm, config)
         self.adapted_llm.base_model.disable_adapter_layers()
         width = llm.get_input_embeddings().embedding_dim
-        self.linear = nn.Linear(width, width)
+        read = 2 * self.recipe.compression if self.recipe.variant == "pooled" else 1
+        self.linear = nn.Linear(read * width, width)
         self._start_linear(llm)
 
     @property
@@ -101,16 +104,17 @@ class CompLLM(nn.Module):
         return found
 
     def _start_linear(self, llm: Any) -> None:
+        ids = torch.arange(64, device=self.device)[None] % llm.config.vocab_size
         with torch.no_grad():
+            tokens = llm.get_input_embeddings()(ids).float()
+            self.token_size = float(tokens.pow(2).mean().sqrt())
             self.linear.bias.zero_()
             if self.recipe.variant == "pooled":
                 self.linear.weight.zero_()
             else:
-                ids = torch.arange(64, device=self.device)[None] % llm.config.vocab_size
-                tokens = llm.get_input_embeddings()(ids).float()
                 hidden = llm.get_decoder()(input_ids=ids).last_hidden_state.float()
-                scale = tokens.pow(2).mean().sqrt() / hidden.pow(2).mean().sqrt()
-                nn.init.eye_(self.linear.weight).mul_(scale.item())
+                scale = self.token_size / float(hidden.pow(2).mean().sqrt())
+                nn.init.eye_(self.linear.weight).mul_(scale)
         self.linear.to(self.device)
 
     @contextlib.contextmanager
@@ -161,7 +165,10 @@ class CompLLM(nn.Module):
             out: Tensor = self.linear(hidden[len(tokens) :].to(weight))
         else:
             group = self.recipe.compression
-            delta = self.linear(group_means(hidden.to(weight), group))
+            both = torch.cat([unit(tokens.to(weight)), unit(hidden.to(weight))], dim=1)
+            # Inputs of norm 1: one step of Adam then moves the output by a small part of its size.
+            read = side_by_side(both, group) * self.linear.in_features**-0.5
+            delta = self.token_size * self.linear(read)
             out = group_means(tokens.to(weight), group) + delta
         return out.to(tokens.dtype)
 
@@ -265,6 +272,18 @@ def group_means(x: Tensor, size: int) -> Tensor:
     counts = torch.full((m, 1), float(size), dtype=x.dtype, device=x.device)
     counts[-1] = n - (m - 1) * size
     return sums / counts
+
+
+def side_by_side(x: Tensor, size: int) -> Tensor:
+    """Consecutive groups of `size` rows as one row each, zeros at the end: [n d] -> [m size*d]."""
+    n, width = x.shape
+    m = -(-n // size)
+    return nn.functional.pad(x, (0, 0, 0, m * size - n)).reshape(m, size * width)
+
+
+def unit(x: Tensor) -> Tensor:
+    """Divide each row by its root mean square: [n d] -> [n d]."""
+    return nn.functional.rms_norm(x, x.shape[1:], eps=1e-6)
 
 
 def fingerprint(llm: Any) -> str:

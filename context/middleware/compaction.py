@@ -109,15 +109,19 @@ def compact(
     count: Counter,
     total: Callable[[Replacements], int],
     entered: Replacements,
+    earlier: Replacements,
 ) -> Replacements:
     """Shorten old texts, always from their originals, until the request is half the budget.
 
     total: tokens of the whole request under these replacements. entered: tool results that were
     shortened when they first appeared; they count as whole at that length and never grow back.
+    earlier: what was shortened so far.
     1. Count what is left when every text is an elision; above the budget there is nothing to do.
-    2. Divide what is free: newest texts raw, older ones under one level. 3. Shorten; count; if the
-    parts did not add up, divide less. Where half the budget cannot be reached, a quarter of what
-    lies between the least and the budget is spent on text.
+    2. What earlier compactions went through stays as it was sent, if that leaves a quarter of what
+    is free: so the provider's cache still holds that prefix. 3. Divide what is free: newest
+    texts raw, older ones under one level. 4. Shorten; count; if the parts did not add up, divide
+    less. Where half the budget cannot be reached, a quarter of what lies between the least and the
+    budget is spent on text.
 
     Raises
     ------
@@ -139,22 +143,45 @@ def compact(
     target = rules.budget // 2
     if protected > target:
         target = protected + (rules.budget - protected) // 4
-    query = query_of(messages)
-    free = target - protected + sum(min(size, least) for size in sizes)
+    room = target - protected + sum(min(size, least) for size in sizes)
+    settled = _settled(pieces, earlier, entered)
+    spent = sum(count.text(earlier.get(p.path, p.text)) for p in pieces[:settled])
+    if spent > room * 3 // 4:
+        settled = spent = 0
+    kept = {p.path: earlier[p.path] for p in pieces[:settled] if p.path in earlier}
+    rest = list(zip(pieces, sizes, strict=True))[settled:]
+    query, free = query_of(messages), room - spent
     for _ in range(_ROUNDS):
-        shares = divide(sizes, free, rules.recent)
-        result = {}
-        for piece, size, share in zip(pieces, sizes, shares, strict=True):
-            cut = share < size
-            short = _shortened(piece.text, share, query, rules, count) if cut else None
-            short = short if cut else entered.get(piece.path)
-            if short is not None:
-                result[piece.path] = short
+        result = kept | _divided(rest, free, query, rules, count, entered)
         over = total(result) - target
         if over <= 0:
             return result
         free -= over + over // 8 + 1
     return floor
+
+
+def _divided(
+    sized: list[tuple[Piece, int]], free: int, query: str, rules: Rules, count: Counter,
+    entered: Replacements,
+) -> Replacements:  # fmt: skip
+    """Shorten texts to their shares of `free` tokens; what is whole stays as it entered."""
+    result: Replacements = {}
+    shares = divide([size for _, size in sized], free, rules.recent)
+    for (piece, size), share in zip(sized, shares, strict=True):
+        cut = share < size
+        short = _shortened(piece.text, share, query, rules, count) if cut else None
+        short = short if cut else entered.get(piece.path)
+        if short is not None:
+            result[piece.path] = short
+    return result
+
+
+def _settled(pieces: list[Piece], earlier: Replacements, entered: Replacements) -> int:
+    """Return how many of the oldest pieces earlier compactions went through."""
+    shortened = [
+        i for i, p in enumerate(pieces) if earlier.get(p.path) not in (None, entered.get(p.path))
+    ]
+    return shortened[-1] + 1 if shortened else 0
 
 
 def _shortened(text: str, share: int, query: str, rules: Rules, count: Counter) -> str | None:

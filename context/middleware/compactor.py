@@ -169,7 +169,9 @@ class Compactor:
         replacements, entered = state.replacements | new, state.entered | new
         compactions = state.compactions
         if request.total(replacements) > self.rules.budget:
-            replacements = compact(request.messages, self.rules, self.count, request.total, entered)
+            replacements = compact(
+                request.messages, self.rules, self.count, request.total, entered, state.replacements
+            )
             compactions += 1
         broke = any(
             replacements.get(path) != state.replacements.get(path)

@@ -1,5 +1,6 @@
 """VIST2 (arXiv 2601.10378): old text as sketch images, its KV freed."""
 
+from attar.context.vist2.curriculum import READING as READING
 from attar.context.vist2.curriculum import STAGES as STAGES
 from attar.context.vist2.curriculum import Stage as Stage
 from attar.context.vist2.curriculum import train_stage as train_stage

@@ -20,13 +20,18 @@ class Stage:
     """One stage. old_text: text of old chunks stays visible. only_last: loss on the last chunk.
 
     twice: every chunk is followed by itself, so that its text must be read off its image.
+    reading: no LLM; visual tokens are drawn to the mean embedding of what they show.
     """
 
     name: str
     old_text: bool = False
     only_last: bool = False
     twice: bool = False
+    reading: bool = False
 
+
+READING = Stage("reading", reading=True)
+"""A warm-up before the warm-up, for small machines: see `Vist2.reading_loss`. Not in the paper."""
 
 STAGES = (
     Stage("ocr", twice=True, only_last=True),
@@ -39,6 +44,8 @@ before it the question. The paper's warm-up also sees old text: `Stage("ocr", ol
 
 def stage_loss(model: Vist2, stage: Stage, sequences: Sequence[Sequence[Chunk]]) -> Tensor:
     """Return the mean loss of a stage over sequences."""
+    if stage.reading:
+        return model.reading_loss([c for chunks in sequences for c in chunks])
     losses = []
     for chunks in sequences:
         shown = [c for c in chunks[:1] for _ in range(2)] if stage.twice else chunks

@@ -9,27 +9,33 @@ from attar.context.vist2.renderer import Renderer
 class SketchEncoder(nn.Module):
     """Patches of text images to embeddings of an LLM.
 
-    1. A linear layer on the pixels of each patch (ink = 1, paper = 0). 2. A small transformer over
-    the patches of one image, with sinusoidal positions. 3. The aligner v^ = s tanh(v W + b)
-    (arXiv 2601.10378), s the size of the model's token embeddings, so that it fits models whose
-    embeddings are not of size 1 (the paper has s = 1).
+    1. A linear layer on the pixels of each character cell (ink = 1, paper = 0), the same for all
+    cells. 2. Residual convolutions along the line of cells, so that letters become words wherever
+    they stand. 3. The mean over the cells of each patch. 4. A small transformer over the patches of
+    one image, with sinusoidal positions. 5. The aligner v^ = s tanh(v W + b) (arXiv 2601.10378),
+    s the size of the model's token embeddings, so that it fits models whose embeddings are not of
+    size 1 (the paper has s = 1).
 
-    width: of the transformer, even; depth: layers, 0 for none; out: width of the LLM's embeddings.
+    width: of the features, even; reading: convolutions of 7 cells, 0 for none; depth: layers of the
+    transformer, 0 for none; out: width of the LLM's embeddings.
     """
 
     def __init__(
-        self, renderer: Renderer, out: int, scale: float = 1.0, width: int = 256, depth: int = 2,
-        heads: int = 4,
+        self, renderer: Renderer, out: int, scale: float = 1.0, width: int = 256, reading: int = 3,
+        depth: int = 1, heads: int = 4,
     ) -> None:  # fmt: skip
         super().__init__()
-        if width % 2 or width % heads or depth < 0 or scale <= 0:
+        if width % 2 or width % heads or min(reading, depth) < 0 or scale <= 0:
             raise ValueError(
-                f"width is even and a multiple of heads, depth >= 0, scale > 0; got {width}, "
-                f"{heads}, {depth}, {scale}."
+                "width is even and a multiple of heads, reading and depth >= 0, scale > 0; got "
+                f"{width}, {heads}, {reading}, {depth}, {scale}."
             )
-        height, across = renderer.patch
+        self.cell = renderer.cell
+        self.columns = renderer.patch_columns
         self.scale = scale
-        self.pixels = nn.Linear(height * across, width)
+        self.pixels = nn.Linear(self.cell[0] * self.cell[1], width)
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(reading))
+        self.words = nn.ModuleList(nn.Conv1d(width, width, 7, padding=3) for _ in range(reading))
         layer = nn.TransformerEncoderLayer(
             width, heads, 4 * width, dropout=0.0, activation="gelu", batch_first=True,
             norm_first=True,
@@ -42,11 +48,20 @@ class SketchEncoder(nn.Module):
         """[m p] uint8 pixels of one image to embeddings [m d], each value within ±scale."""
         if patches.shape[0] == 0:
             return patches.new_zeros(0, self.aligner.out_features, dtype=self.aligner.weight.dtype)
-        ink = 1 - patches.to(self.pixels.weight.dtype) / 255
-        x = self.pixels(ink)
-        x = x + sinusoids(len(x), x.shape[1]).to(x)
-        x = self.norm(self.blocks(x[None])[0])
+        x = nn.functional.gelu(self.pixels(self._cells(patches)))
+        for norm, words in zip(self.norms, self.words, strict=True):
+            x = x + nn.functional.gelu(words(norm(x).T[None])[0].T)
+        x = self.norm(x).reshape(len(patches), self.columns, -1).mean(1)
+        if len(self.blocks.layers):
+            x = self.blocks((x + sinusoids(len(x), x.shape[1]).to(x))[None])[0]
         return self.scale * torch.tanh(self.aligner(x))
+
+    def _cells(self, patches: Tensor) -> Tensor:
+        """[m p] pixels to [m * columns, cell pixels], cells in the order of the text."""
+        height, width = self.cell
+        ink = 1 - patches.to(self.pixels.weight.dtype) / 255
+        grid = ink.reshape(len(patches), height, self.columns, width).transpose(1, 2)
+        return grid.reshape(-1, height * width)
 
 
 def sinusoids(n: int, width: int) -> Tensor:

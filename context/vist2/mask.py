@@ -63,10 +63,19 @@ def visible(layout: Layout, window: int | None = None) -> Tensor:
 
 
 def masks(
-    layer_types: Sequence[str] | None, build: dict[str, Tensor]
+    layer_types: Sequence[str] | None, build: dict[str, Tensor], dtype: torch.dtype
 ) -> Tensor | dict[str, Tensor]:
-    """Return what transformers takes: one mask [1 1 q k], or one per layer type."""
-    shaped = {name: mask[None, None] for name, mask in build.items()}
+    """Return what transformers takes: one mask [1 1 q k], or one per layer type.
+
+    Additive (0 where visible, else the least value of `dtype`): eager attention would add a boolean
+    mask as ones and zeros, without an error.
+    """
+    hidden = torch.finfo(dtype).min
+    shaped = {
+        name: torch.zeros(mask.shape, dtype=dtype, device=mask.device)
+        .masked_fill(~mask, hidden)[None, None]
+        for name, mask in build.items()
+    }  # fmt: skip
     kinds = set(layer_types or ["full_attention"])
     if kinds == {"full_attention"}:
         return shaped["full_attention"]

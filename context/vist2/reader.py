@@ -110,6 +110,7 @@ class Reader:
             attention_mask=masks(
                 getattr(llm.config, "layer_types", None),
                 {"full_attention": full, "sliding_attention": sliding},
+                inputs.dtype,
             ),
             position_ids=rows[None],
             past_key_values=self._cache,

@@ -13,6 +13,7 @@ Pixels = NDArray[np.uint8]
 
 _TAB = 4
 _JOINERS = ("\u200d", "\ufe0e", "\ufe0f")
+_BREAK = "¶"
 _MISSING = "\U0010fffe"
 
 
@@ -25,7 +26,8 @@ class Renderer:
     as a box with the code point in it, so that no two characters look alike by accident.
     size: in points; dpi: pixels per inch, size * dpi / 72 pixels per em. line_height: in ems.
     columns: cells per line, a multiple of `patch_columns`; wide characters take two. patch_columns:
-    cells of one visual token, which is one line high.
+    cells of one visual token, which is one line high. flow: draw line breaks as ¶ and go on in the
+    same line, so that short lines leave no visual token half empty.
     """
 
     font: str | None = None
@@ -35,6 +37,7 @@ class Renderer:
     line_height: float = 1.2
     columns: int = 72
     patch_columns: int = 18
+    flow: bool = False
 
     def __post_init__(self) -> None:
         if min(self.size, self.dpi, self.line_height) <= 0 or self.em < 4:
@@ -66,14 +69,23 @@ class Renderer:
         height, width = self.cell
         return height, width * self.patch_columns
 
+    def places(self, text: str) -> list[int]:
+        """Return the patch in which each character of a text is drawn (line breaks: their end)."""
+        return self._layout(text)[3]
+
     def layout(self, text: str) -> tuple[list[tuple[int, int, str]], int, int]:
         """Place characters: (line, column, cluster) of each, then the lines and patches used.
 
-        Combining marks join the character before them; line breaks are kept, long lines wrap.
+        Combining marks join the character before them; line breaks are kept (but see `flow`), long
+        lines wrap.
         """
+        return self._layout(text)[:3]
+
+    def _layout(self, text: str) -> tuple[list[tuple[int, int, str]], int, int, list[int]]:
         placed: list[tuple[int, int, str]] = []
+        places: list[int] = []
         line = column = end = 0
-        for char in text:
+        for char in text.replace("\n", _BREAK) if self.flow else text:
             if char == "\n":
                 line, column = line + 1, 0
             elif char == "\t":
@@ -89,7 +101,8 @@ class Renderer:
                 column += cells
                 if not char.isspace():
                     end = self._patches_to(line, column - 1)
-        return placed, line + 1, end
+            places.append(self._patches_to(line, max(0, column - 1)) - 1)
+        return placed, line + 1, end, places
 
     def render(self, text: str) -> Pixels:
         """Return the image of a text: uint8 [lines * cell height, columns * cell width]."""

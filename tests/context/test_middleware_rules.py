@@ -110,6 +110,25 @@ def test_between_compactions_prefixes_are_byte_identical(name):
     assert broke >= 3
 
 
+def test_a_compaction_keeps_the_prefix_that_earlier_ones_sent_while_it_is_small():
+    """The provider's cache still holds it; once it takes too much, everything is divided anew."""
+    kept = renewed = 0
+    last, before = {}, None
+    for _, result in grow("chat", seed=1, turns=60, budget=16_000):
+        now = {c.path: result.messages[c.path[0]]["content"] for c in result.report.changes}
+        if result.report.cache_breaks and last:
+            same = all(now.get(path) == text for path, text in last.items())
+            kept, renewed = kept + same, renewed + (not same)
+            if same:
+                first = next(
+                    i for i, m in enumerate(result.messages) if i >= len(before) or m != before[i]
+                )
+                assert first > max(path[0] for path in last)
+                assert result.report.cache_reads > 0.2 * result.report.tokens
+        last, before = now, result.messages
+    assert kept >= 1 and renewed >= 1, (kept, renewed)
+
+
 @formats
 def test_order_ids_calls_schemas_and_pairing_never_change(name):
     for request, result in grow(name):

@@ -65,7 +65,7 @@ def test_a_changed_adapter_misses(place):
     cache = SegmentCache(32, path=place)
     before = cache.compress(made, cut(ids(40)))
     with torch.no_grad():
-        made.linear.bias += 0.5
+        made.linear.bias += 0.5 / made.token_size
     after = cache.compress(made, cut(ids(40)))
     assert cache.hits == 0 and cache.misses == 4
     torch.testing.assert_close(after, before + 0.5, atol=0.2, rtol=0)

@@ -54,6 +54,17 @@ def test_letters_are_drawn_and_lines_wrap():
     assert renderer.layout("a\tb")[0][1][1] == 4
 
 
+def test_flowing_text_leaves_no_patch_half_empty():
+    flowing = Renderer(columns=8, patch_columns=4, flow=True)
+    assert flowing.layout("ab\ncd")[0] == [(0, i, c) for i, c in enumerate("ab¶cd")]
+    assert (
+        len(flowing.patches("ab\ncd"))
+        == 2
+        < len(Renderer(None, (), 10, 72, 1.2, 8, 4).patches("ab\ncd"))
+    )
+    assert flowing.places("ab\ncd") == [0, 0, 0, 0, 1]
+
+
 def test_parameters_change_the_image_as_they_say():
     assert Renderer(dpi=144).cell == Renderer(size=20).cell == (24, 12)
     assert Renderer(line_height=2.0).cell == (20, 6)

@@ -1,5 +1,8 @@
 """The mask, exactly; freed KV; and the curriculum, on tiny models with and without windows."""
 
+import random
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,7 +10,18 @@ from hypothesis import strategies as st
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
 
 from attar.context.training import Training
-from attar.context.vist2 import STAGES, Chunk, Layout, Reader, Renderer, Vist2, train_stage, visible
+from attar.context.vist2 import (
+    READING,
+    STAGES,
+    Chunk,
+    Layout,
+    Reader,
+    Renderer,
+    Vist2,
+    train_stage,
+    visible,
+)
+from attar.context.vist2.curriculum import stage_loss
 from tests.context.compllm.conftest import MODELS, SIZES
 
 GEMMA = dict(SIZES, head_dim=8, num_hidden_layers=3, sliding_window=9)
@@ -95,6 +109,15 @@ def test_old_text_changes_later_states_only_through_its_image(model):
     states = model.states(changed, layout)
     assert torch.equal(states[:12], base[:12])
     assert not torch.allclose(states[-9:], base[-9:], atol=1e-5)
+
+
+def test_the_mask_holds_whatever_computes_attention(model):
+    seq = chunks()
+    fused = model.states(*model.sequence(seq))
+    read = Reader(model).read(seq[0].ids)
+    model.llm.set_attn_implementation("eager")
+    torch.testing.assert_close(model.states(*model.sequence(seq)), fused, rtol=0, atol=3e-6)
+    torch.testing.assert_close(Reader(model).read(seq[0].ids), read, rtol=0, atol=3e-6)
 
 
 def test_the_first_chunk_is_the_model_itself(model):
@@ -190,6 +213,54 @@ def test_the_curriculum_learns_and_resumes(tmp_path):
     moved = [not torch.equal(a, b) for a, b in zip(
         straight.encoder.parameters(), fresh().encoder.parameters(), strict=True)]  # fmt: skip
     assert all(moved[:2]) and moved[-1]
+
+
+class Fast:
+    """A fast tokenizer of words: ids and the places of their letters."""
+
+    is_fast = True
+
+    def __call__(self, text, add_special_tokens, return_offsets_mapping=False):
+        found = [(m.start(), m.end()) for m in re.finditer(r"\s*\S+", text)]
+        ids = [3 + sum(text[a:b].strip().encode()) % 90 for a, b in found]
+        return {"input_ids": ids} | ({"offset_mapping": found} if return_offsets_mapping else {})
+
+
+def test_the_reading_loss_is_the_distance_to_what_a_patch_shows(model):
+    model.tokenizer, model.keep_identifiers = Fast(), False
+    made = model.chunk("ab cde\n\nfghi jklmn")
+    first, second, third, fourth = made.ids
+    assert made.drawn == (
+        *[(0, first)] * 2, (0, second), *[(1, second)] * 2,
+        *[(4, third)] * 4, *[(5, fourth)] * 3, *[(6, fourth)] * 2,
+    )  # fmt: skip
+    a, b, c, d = model.llm.get_input_embeddings()(torch.tensor(made.ids)).detach()
+    target = torch.stack([(2 * a + b) / 3, b, c, d, d]).float()
+    got = model.encoder(made.patches)[[0, 1, 4, 5, 6]]
+    by_hand = (got - target).pow(2).mean() / target.pow(2).mean()
+    torch.testing.assert_close(model.reading_loss([made, chunk(3, 1)]), by_hand)
+    with pytest.raises(ValueError, match="what is drawn where"):
+        model.reading_loss([chunk(3, 1)])
+
+
+def test_reading_is_learnt_without_the_llm(tmp_path):
+    torch.manual_seed(0)
+    model = Vist2(ALL["llama"]().eval(), Fast(), RENDERER, keep_identifiers=False, **TINY)
+    words = "pump valve seven limit closed unit".split()
+
+    def draw(step):
+        rng = random.Random(step)
+        return [[model.chunk(" ".join(rng.choices(words, k=6)))] for _ in range(8)]
+
+    def held():
+        with torch.no_grad():
+            return {"loss": float(stage_loss(model, READING, draw(10_000)))}
+
+    ran = []
+    model.llm.register_forward_pre_hook(lambda *_: ran.append(1))
+    training = Training(steps=60, rate=1e-2, warmup=5, check_every=60)
+    records = train_stage(model, READING, draw, training, tmp_path, held)
+    assert not ran and records[-1]["loss"] < 0.5 * records[0]["loss"], records
 
 
 def test_text_becomes_a_chunk_and_bad_input_is_named(model):
