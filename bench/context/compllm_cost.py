@@ -5,6 +5,7 @@ token: from token ids (plain), from text segments not yet compressed (cold), fro
 reading and decoding the cache is inside). KV in the model's own cache: 3 of 18 layers are global.
 """
 
+import json
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,14 +17,18 @@ from torch import Tensor
 
 from attar.context.cache import SegmentCache
 from attar.context.compllm import CompLLM, Recipe, cut, kv_bytes
+from bench.context.compllm_copy import CHECKPOINTS
 from bench.context.gemma import load_gemma, where
 from bench.context.prose import streams
+from bench.machine import commit
 from bench.registry import Result, bench
 
 SIZES = (1024, 2048, 4096, 8192, 16384)
 PLAIN_UP_TO = 8192
 """Plain prefill of 16k tokens is minutes of CPU: there only compressing is measured."""
-ROUNDS = 1
+ROUNDS = {1024: 5, 2048: 3}
+"""Of the two prefills; 1 for longer contexts. A row is kept until all are there, so that a run may
+be cut into parts."""
 
 
 @bench("context/compllm_cost", gate="tests/context/compllm")
@@ -36,7 +41,7 @@ def compllm_cost(quick: bool) -> Result:
         cache = SegmentCache(640, path=folder, max_bytes=256 << 20)
         _first_token(llm, _embed(llm, ids[:256]))
         compressor.compress_segments(cut(ids[:256]))
-        rows = [_measure(compressor, cache, ids[:n]) for n in sizes]
+        rows = [_row(compressor, cache, ids[:n], quick) for n in sizes]
     both = [r for r in rows if "plain s" in r]
     top = both[-1]
     tokens = np.log([r["tokens"] for r in rows])
@@ -46,7 +51,7 @@ def compllm_cost(quick: bool) -> Result:
     setup = {
         "model": f"gemma-3-270m, bfloat16, {where(llm)}, its own cache (15 of 18 layers sliding)",
         "recipe": "pooled, C 2, S 20, untrained",
-        "clock": f"CPU seconds, median of {ROUNDS} rounds",
+        "clock": f"CPU seconds; rounds {ROUNDS}, else 1; medians",
         "cold is faster than plain from": cold[0] if cold else f"not up to {top['tokens']} tokens",
         "cached is faster than plain from": cached[0] if cached else "never",
     }  # fmt: skip
@@ -69,6 +74,19 @@ def compllm_cost(quick: bool) -> Result:
     return Result(rows, setup, bars)
 
 
+def _row(compressor: CompLLM, cache: SegmentCache, ids: list[int], quick: bool) -> dict[str, Any]:
+    """Measure one length, or return what an interrupted run of the same code measured."""
+    if quick:
+        return _measure(compressor, cache, ids)
+    kept = CHECKPOINTS / "compllm-cost" / f"{len(ids)}-{commit()}.json"
+    if not kept.exists():
+        row = _measure(compressor, cache, ids)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        kept.write_text(json.dumps(row))
+    found: dict[str, Any] = json.loads(kept.read_text())
+    return found
+
+
 def _measure(compressor: CompLLM, cache: SegmentCache, ids: list[int]) -> dict[str, Any]:
     """Measure one length: compressing, then plain and cached first tokens in turn."""
     llm, segments = compressor.llm, cut(ids)
@@ -84,7 +102,7 @@ def _measure(compressor: CompLLM, cache: SegmentCache, ids: list[int]) -> dict[s
         return row
     plain_s: list[float] = []
     cached_s: list[float] = []
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS.get(len(ids), 1)):
         plain = _timed(plain_s, lambda: _first_token(llm, _embed(llm, ids)))
         short = _timed(cached_s, lambda: _first_token(llm, cache.compress(compressor, segments)))
     kv, small = kv_bytes(plain), kv_bytes(short)

@@ -40,7 +40,9 @@ class Vist2(nn.Module):
     """A frozen causal LM that reads old chunks as images (arXiv 2601.10378).
 
     llm: a Hugging Face causal LM; not modified. tokenizer: for `chunk`. keep_identifiers: numbers,
-    ids, versions and the like stay as text beside the image.
+    ids, versions and the like stay as text beside the image. separator: text kept after each image,
+    so that the next text is not read as its continuation; an empty line helps much. importance:
+    [vocabulary] weights of tokens for `reading_loss`, such as -log p; None for all alike.
     Departures: the paper's visual encoder is SigLIP2 ViT-L/16 and its LLM is trained; here the
     encoder is small and reads one text line per patch row, and the LLM stays frozen.
     """
@@ -51,6 +53,8 @@ class Vist2(nn.Module):
         tokenizer: Any = None,
         renderer: Renderer | None = None,
         keep_identifiers: bool = True,
+        separator: str = "",
+        importance: Tensor | None = None,
         seed: int = 0,
         **encoder: int,
     ) -> None:
@@ -58,6 +62,13 @@ class Vist2(nn.Module):
         self.renderer = renderer or Renderer()
         self.tokenizer = tokenizer
         self.keep_identifiers = keep_identifiers
+        self.separator = separator
+        if importance is not None and len(importance) < llm.config.vocab_size:
+            raise ValueError(
+                f"importance has a weight for each of {llm.config.vocab_size} tokens, got "
+                f"{len(importance)}."
+            )
+        self.importance = importance
         for parameter in llm.parameters():
             parameter.requires_grad_(False)
         # A plain attribute: the LLM is not part of this module's weights.
@@ -82,9 +93,20 @@ class Vist2(nn.Module):
             raise ValueError("Text needs a tokenizer: pass one to Vist2, or build Chunks from ids.")
         ids, drawn = self._drawn(text)
         found = identifiers(text) if self.keep_identifiers else []
-        kept = self.tokenizer(" ".join(found), add_special_tokens=False)["input_ids"]
+        kept: list[int] = []
+        for verbatim in (" ".join(found), self.separator):
+            if verbatim:
+                kept += self.tokenizer(verbatim, add_special_tokens=False)["input_ids"]
         patches = torch.from_numpy(self.renderer.patches(text))
-        return Chunk(tuple(ids), patches, tuple(kept) if found else (), drawn)
+        return Chunk(tuple(ids), patches, tuple(kept), drawn)
+
+    def start(self) -> Chunk:
+        """Return an empty chunk that keeps the beginning-of-text token: the first of a sequence."""
+        begin = getattr(self.tokenizer, "bos_token_id", None)
+        if begin is None:
+            raise ValueError("The tokenizer has no beginning-of-text token; start with a text.")
+        height, width = self.renderer.patch
+        return Chunk((), torch.zeros(0, height * width, dtype=torch.uint8), (int(begin),))
 
     def _drawn(self, text: str) -> tuple[list[int], tuple[tuple[int, int], ...]]:
         """Tokenise; with a fast tokenizer also say which token is drawn in which patch."""
@@ -178,10 +200,11 @@ class Vist2(nn.Module):
         return nn.functional.cross_entropy(logits, targets.to(logits.device))
 
     def reading_loss(self, chunks: Sequence[Chunk]) -> Tensor:
-        """Relative squared error of visual tokens to the mean embedding of what they show.
+        """Squared error of visual tokens to the mean embedding of what they show, over its square.
 
-        Mean over the characters drawn in a patch of the embeddings of their tokens, so that long
-        words count more. Needs no pass of the LLM: hundreds of times cheaper than `loss`.
+        Mean over the characters drawn in a patch of the embeddings of their tokens, times
+        `importance`, brought to the size of a token embedding; so long and rare words count more.
+        Needs no pass of the LLM: hundreds of times cheaper than `loss`.
 
         Raises
         ------
@@ -190,26 +213,29 @@ class Vist2(nn.Module):
         """
         shown = [c for c in chunks if c.drawn]
         if not shown:
-            raise ValueError("No chunk says what is drawn where: make them with `Vist2.chunk` and "
-                             "a fast tokenizer.")  # fmt: skip
+            raise ValueError(
+                "No chunk says what is drawn where: make them with `Vist2.chunk` and a fast "
+                "tokenizer."
+            )
         got, wanted = [], []
         for chunk in shown:
-            means, used = self._shown(chunk)
+            means, used = self.means(chunk)
             got.append(self.encoder(chunk.patches.to(means.device))[used])
-            wanted.append(means)
+            wanted.append(means[used])
         target = torch.cat(wanted)
         return (torch.cat(got).float() - target).pow(2).mean() / target.pow(2).mean()
 
     @torch.no_grad()
-    def _shown(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
-        """Return the mean embeddings [k d] of what patches show, and which of them do, [m]."""
+    def means(self, chunk: Chunk) -> tuple[Tensor, Tensor]:
+        """Return the mean embedding of what each patch shows [m d], and if it shows any [m]."""
         embed = self.llm.get_input_embeddings()
         where, token = torch.tensor(chunk.drawn, device=embed.weight.device).T
         vectors = embed(token).float()
+        if self.importance is not None:
+            vectors = vectors * self.importance.to(vectors)[token, None]
         sums = vectors.new_zeros(len(chunk.patches), vectors.shape[1]).index_add(0, where, vectors)
-        counts = torch.bincount(where, minlength=len(chunk.patches))
-        used = counts > 0
-        return sums[used] / counts[used, None], used
+        size = sums.pow(2).mean(1, keepdim=True).sqrt()
+        return self.encoder.scale * sums / size.clamp_min(1e-9), size[:, 0] > 0
 
 
 def predictions(chunks: Sequence[Chunk], layout: Layout, only_last: bool) -> tuple[Tensor, Tensor]:

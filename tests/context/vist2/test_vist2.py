@@ -164,6 +164,19 @@ def test_writing_is_greedy_decoding(model):
     assert reader.positions == 10 + 5
 
 
+def test_a_sequence_may_start_with_the_beginning_of_text(model):
+    model.tokenizer = Fast()
+    begin = model.start()
+    reader = Reader(model)
+    reader.close(begin)
+    assert reader.positions == 1 and reader.nbytes > 0
+    got = reader.read(ids(6, 2))
+    whole = model.llm.get_decoder()(torch.tensor([(2, *ids(6, 2))])).last_hidden_state[0, 1:]
+    torch.testing.assert_close(got, whole, rtol=0, atol=2e-6)
+    states = model.states(*model.sequence([begin, chunk(6, 2)]))
+    torch.testing.assert_close(states[1:], whole, rtol=0, atol=2e-6)
+
+
 def test_the_loss_is_next_token_loss_and_the_llm_stays_frozen(model):
     seq = chunks()
     inputs, layout = model.sequence(seq)
@@ -219,6 +232,7 @@ class Fast:
     """A fast tokenizer of words: ids and the places of their letters."""
 
     is_fast = True
+    bos_token_id = 2
 
     def __call__(self, text, add_special_tokens, return_offsets_mapping=False):
         found = [(m.start(), m.end()) for m in re.finditer(r"\s*\S+", text)]
@@ -228,6 +242,7 @@ class Fast:
 
 def test_the_reading_loss_is_the_distance_to_what_a_patch_shows(model):
     model.tokenizer, model.keep_identifiers = Fast(), False
+    w = model.importance = torch.rand(97, generator=torch.Generator().manual_seed(0))
     made = model.chunk("ab cde\n\nfghi jklmn")
     first, second, third, fourth = made.ids
     assert made.drawn == (
@@ -235,7 +250,8 @@ def test_the_reading_loss_is_the_distance_to_what_a_patch_shows(model):
         *[(4, third)] * 4, *[(5, fourth)] * 3, *[(6, fourth)] * 2,
     )  # fmt: skip
     a, b, c, d = model.llm.get_input_embeddings()(torch.tensor(made.ids)).detach()
-    target = torch.stack([(2 * a + b) / 3, b, c, d, d]).float()
+    target = torch.stack([2 * a * w[first] + b * w[second], b, c, d, d]).float()
+    target *= model.encoder.scale / target.pow(2).mean(1, keepdim=True).sqrt()
     got = model.encoder(made.patches)[[0, 1, 4, 5, 6]]
     by_hand = (got - target).pow(2).mean() / target.pow(2).mean()
     torch.testing.assert_close(model.reading_loss([made, chunk(3, 1)]), by_hand)
@@ -277,6 +293,12 @@ def test_text_becomes_a_chunk_and_bad_input_is_named(model):
     model.keep_identifiers = False
     assert model.chunk("code QX-4471 ok").compression == 15 / 4
     assert model.kept(model.chunk("")).shape == (0, 32)
+    model.keep_identifiers, model.separator = True, "#"
+    assert model.chunk("code QX-4471 ok").verbatim == (*made.verbatim, 3 + ord("#"))
+    with pytest.raises(ValueError, match="no beginning-of-text"):
+        model.start()
+    with pytest.raises(ValueError, match="each of 97 tokens, got 5"):
+        Vist2(model.llm, importance=torch.ones(5), **TINY)
     with pytest.raises(ValueError, match="ends with a chunk"):
         model.sequence([])
     with pytest.raises(ValueError, match="keep something"):
