@@ -31,16 +31,21 @@ def _read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()]
 
 
-def contexts(
-    paragraphs: int, each: int, seed: int
-) -> list[tuple[list[str], list[tuple[str, str]]]]:
-    """Return (three paragraphs, questions with answers) per gold paragraph."""
+def asked_of_squad() -> tuple[dict[str, str], dict[str, list[tuple[str, str]]]]:
+    """Return paragraphs by name, and the answerable questions of each with their answers."""
     corpus = _read(DATA / "ir" / "squad" / "corpus.jsonl.gz")
-    texts = {d["_id"]: d["text"] for d in corpus}
     asked: dict[str, list[tuple[str, str]]] = {}
     for q in _read(DATA / "qa" / "squad_v2_half_dev.jsonl.gz"):
         if q["answers"] and not q["is_impossible"]:
             asked.setdefault(q["doc"], []).append((q["question"], q["answers"][0]))
+    return {d["_id"]: d["text"] for d in corpus}, asked
+
+
+def contexts(
+    paragraphs: int, each: int, seed: int
+) -> list[tuple[list[str], list[tuple[str, str]]]]:
+    """Return (three paragraphs, questions with answers) per gold paragraph."""
+    texts, asked = asked_of_squad()
     rng = np.random.default_rng(seed)
     gold = sorted(d for d, questions in asked.items() if len(questions) >= each)
     names = sorted(texts)
