@@ -25,7 +25,7 @@ from bench.registry import Result, bench
 
 CONTEXT, ANSWER = 160, 64
 LESSON, BATCH, COPYING = 80, 2, 0.75
-SAMPLES = {"copy": 24, "continuation": 12}
+SAMPLES = {"copy": 16, "continuation": 8}
 QUICK = {"copy": 2, "continuation": 2}
 CHECKPOINTS = Path.home() / ".cache" / "attar" / "bench"
 RECIPES = {
@@ -120,8 +120,8 @@ def compressed(compressor: CompLLM) -> Callable[[list[int]], dict[str, Tensor]]:
     return form
 
 
-def trained(variant: str, quick: bool, progress: Any = None) -> tuple[CompLLM, int, list[Any]]:
-    """Train a variant, or go on, or just load it; return it, its step and its validation."""
+def trained(variant: str, quick: bool, progress: Any = None) -> tuple[CompLLM, int]:
+    """Train a variant, or go on, or just load it; return it and its steps."""
     llm, tokenizer = load_gemma()
     recipe, training = RECIPES[variant]
     name = variant
@@ -136,8 +136,8 @@ def trained(variant: str, quick: bool, progress: Any = None) -> tuple[CompLLM, i
         return {"copy": perplexities(llm, windows, compressed(model))["compressed"]}
 
     folder = CHECKPOINTS / f"compllm-{name}"
-    records = train(compressor, batches(texts, bos, seed=0), training, folder, check, progress)
-    return compressor, training.steps, records
+    train(compressor, batches(texts, bos, seed=0), training, folder, check, progress)
+    return compressor, training.steps
 
 
 @bench("context/compllm_copy", gate="tests/context/compllm")
@@ -150,9 +150,15 @@ def compllm_copy(quick: bool) -> Result:
         {"context as": name, "positions": _positions(name)} | {t: plain[t][name] for t in tests}
         for name in plain["copy"]
     ]
-    validation, measured = {}, {}
-    for variant in RECIPES:
-        compressor, steps, validation[variant] = trained(variant, quick)
+    measured = {}
+    # The EOS variant starts at a perplexity of thousands and learns slowly: only where steps cost
+    # nothing, or if it was trained before.
+    variants = [
+        v for v in RECIPES if v == "pooled" or llm.device.type == "cuda"
+        or (CHECKPOINTS / f"compllm-{v}" / "checkpoint.safetensors").exists()
+    ]  # fmt: skip
+    for variant in variants:
+        compressor, steps = trained(variant, quick)
         measured[variant] = {
             t: perplexities(compressor.llm, s, compressed(compressor))["compressed"]
             for t, s in tests.items()
@@ -166,7 +172,7 @@ def compllm_copy(quick: bool) -> Result:
         "model": f"gemma-3-270m Q4_K_M dequantised, bfloat16, {where(llm)}",
         "recipes": {v: asdict(t) | asdict(r) for v, (r, t) in RECIPES.items()},
         "lessons": {"batch": BATCH, "context": LESSON, "copying": COPYING},
-        "validation": validation, "held out": HELD_OUT,
+        "held out": HELD_OUT,
         "samples per task": QUICK if quick else SAMPLES, "seed": 0,
     }  # fmt: skip
     return Result(

@@ -24,7 +24,7 @@ from bench.context.gemma import load_gemma, where
 from bench.machine import DATA
 from bench.registry import Result, bench
 
-PARAGRAPHS, EACH, SEED = 64, 8, 0
+PARAGRAPHS, EACH, SEED = 100, 5, 0
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
