@@ -20,7 +20,7 @@ def cell(value: Any) -> str:
 def markdown(rows: list[dict[str, Any]], keys: list[str]) -> str:
     """Rows as a Markdown table with these columns."""
     lines = ["| " + " | ".join(keys) + " |", "|" + "---|" * len(keys)]
-    lines += ["| " + " | ".join(cell(row[key]) for key in keys) + " |" for row in rows]
+    lines += ["| " + " | ".join(cell(row.get(key, "")) for key in keys) + " |" for row in rows]
     return "\n".join(lines) + "\n"
 
 
@@ -29,7 +29,11 @@ def fill_tables(page: Path, results: Path) -> None:
 
     def fill(match: re.Match[str]) -> str:
         head, name, keys, tail = match.groups()
-        content = json.loads((results / f"{name}.json").read_text())
+        file = results / f"{name}.json"
+        if not file.exists():
+            # Not measured yet: what the page says stays.
+            return match.group(0)
+        content = json.loads(file.read_text())
         return head + markdown(content["rows"], keys.split(",")) + tail
 
     page.write_text(MARK.sub(fill, page.read_text()))
