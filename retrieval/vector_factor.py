@@ -5,35 +5,65 @@ from numpy.typing import NDArray
 
 from attar.stores.types import Float32
 
+GAINS = np.array([2**-0.25, 1, 2**0.25, 2**0.5], np.float32)
+"""What a vector is tried to be divided by, besides `typical_size`, before its levels are chosen.
+
+On twelve foreign fits and six fits at home wider or finer grids found nothing: the best is one of
+these for all but one vector in a hundred.
+"""
+
 
 def least_squares_factor(
     coords: Float32, levels: Float32, typical: float, first_row: int = 0
 ) -> NDArray[np.float16]:
     """Return f = <z, y> / <y, y> for rows z = coords and y = levels float32 [n e] -> float16 [n 1].
 
-    A row of zero levels has the factor 0. Raises ValueError for a vector so long that its factor
-    leaves float16; `typical` is the usual length and `first_row` the number of row 0, for that.
+    A row of zero levels has the factor 0; errors as in `stored_factor`.
     """
     power = np.einsum("ne,ne->n", levels, levels)
     along = np.einsum("ne,ne->n", coords, levels)
     with np.errstate(over="ignore", invalid="ignore"):
-        factor = (along / np.where(power > 0, power, 1)).astype(np.float16)
-    if not np.isfinite(factor).all():
-        row = int(np.argmin(np.isfinite(factor)))
+        factor = along / np.where(power > 0, power, 1)
+    return stored_factor(factor, coords, typical, first_row)
+
+
+def stored_factor(
+    factor: NDArray[np.floating], coords: Float32, typical: float, first_row: int = 0
+) -> NDArray[np.float16]:
+    """Factors [n] of rows coords [n e] as float16 [n 1].
+
+    Raises ValueError for a vector so long that its factor leaves float16; `typical` is the usual
+    length and `first_row` the number of row 0, for that.
+    """
+    with np.errstate(over="ignore"):
+        stored = factor.astype(np.float16)
+    if not np.isfinite(stored).all():
+        row = int(np.argmin(np.isfinite(stored)))
         raise ValueError(
             "A vector may be at most 65504 times as far from the mean as those of the fit, "
             f"got {np.linalg.norm(coords[row]):g} in row {first_row + row} where "
             f"{typical:g} is typical; remove the outlier, or fit the codec on data that holds "
             "such vectors."
         )
-    return np.asarray(factor[:, None], np.float16)
+    return np.asarray(stored[:, None], np.float16)
+
+
+def typical_size(unit: Float32) -> Float32:
+    """Root mean square of each row of unit [n e], to a quarter of an octave; 1 for a zero row.
+
+    In units of the deviations, so that it tells how far a vector is from what the levels expect
+    even where the leading coordinates alone decide its length.
+    """
+    size = np.sqrt(np.mean(np.square(unit, dtype=np.float64), axis=1))
+    quarters = np.rint(4 * np.log2(np.where(size > 0, size, 1)))
+    return np.asarray(np.exp2(quarters / 4), np.float32)
 
 
 def power_of_four_norms(coords: Float32, typical: float) -> Float32:
     """|row| / typical, rounded to a power of four: exactly 1 between a half and two.
 
-    Vectors of other lengths than those of the fit then still fall among the levels. Dividing every
-    row by its own norm, or by a power of two, was measured: .1 to .9 points of overlap@10 lower.
+    For codes with one step, whose integers reach far: vectors of other lengths than those of the
+    fit then still fall among them.
     """
     norms = np.linalg.norm(coords, axis=1) / np.float32(typical)
     powers = np.rint(np.log2(np.where(norms > 0, norms, np.float32(1))) / 2)

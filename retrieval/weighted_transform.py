@@ -6,7 +6,7 @@ code for it is the principal basis V of W^(1/2) C W^(1/2): documents are mapped 
 queries by B = W^(-1/2) V, and <q, x> = <q, mean> + <q B, (x - mean) A>.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,17 @@ from numpy.typing import NDArray
 from attar.stores.types import Float32
 
 Float64 = NDArray[np.float64]
+
+
+UNASKED = 0.25
+FLATTER = 0.9
+"""Without queries: share of the documents' moment in W, and the power of the variances.
+
+Chosen on foreign fits, all twelve pairs of three collections under two models: against one half
+and 1 they keep 1 point more of overlap@10 there at 16x, and cost .2 points at 8x and .6 at 16x at
+home. A quarter of the moment instead of a tenth costs .3 points of the one and saves .3 of the
+other.
+"""
 
 
 @dataclass(frozen=True)
@@ -36,17 +47,49 @@ def weighted_transform(z: Float32, queries: Float32 | None) -> WeightedTransform
     could not show keep a variance; one document is enough.
     """
     documents = z.astype(np.float64)
-    n, dim = documents.shape
+    dim = documents.shape[1]
     mean = documents.mean(axis=0)
-    seen = _unit_trace(documents.T @ documents)
-    prior = (seen + np.eye(dim) / dim) / 2
+    prior = _imagined(documents, 0.5)
     if queries is None or len(queries) == 0:
         metric = prior
     else:
         asked = queries.astype(np.float64)
         metric = (len(queries) * _unit_trace(asked.T @ asked) + dim * prior) / (len(queries) + dim)
-    root, inverse_root = _roots(dim * metric)
     covariance = _covariance(documents - mean, float(np.mean(np.square(documents))))
+    return _karhunen_loeve(mean, covariance, metric)
+
+
+def unasked_transform(z: Float32) -> WeightedTransform:
+    """Fit on documents float32 [n d] alone, to serve others than those as well.
+
+    As `weighted_transform` without queries, but for three things that a fit cannot know about the
+    documents of tomorrow. 1. W trusts the documents' moment less. 2. The mean is the mean of these
+    documents, and other collections lie elsewhere (means of three collections under one model were
+    orthogonal): codes are centred on as much of it as leaves, in its direction, no more than the
+    strongest direction has, so that a foreign vector does not carry a foreign mean. 3. Variances
+    are flattened: those that were large by chance or by subject are smaller elsewhere.
+    """
+    documents = z.astype(np.float64)
+    mean = documents.mean(axis=0)
+    scatter = (documents - mean).T @ (documents - mean) / len(documents)
+    length = float(mean @ mean)
+    strongest = float(np.linalg.eigvalsh(scatter)[-1])
+    centre = mean * max(0.0, 1 - np.sqrt(strongest / length)) if length > 0 else mean
+    covariance = _covariance(documents - mean, float(np.mean(np.square(documents))))
+    covariance += np.outer(mean - centre, mean - centre)
+    found = _karhunen_loeve(centre, covariance, _imagined(documents, UNASKED))
+    flat = found.variance**FLATTER
+    return replace(found, variance=flat * (found.variance.sum() / flat.sum()))
+
+
+def _imagined(documents: Float64, share: float) -> Float64:
+    """W of queries of which a share look like the documents and the rest everywhere alike."""
+    dim = documents.shape[1]
+    return share * _unit_trace(documents.T @ documents) + (1 - share) * np.eye(dim) / dim
+
+
+def _karhunen_loeve(mean: Float64, covariance: Float64, metric: Float64) -> WeightedTransform:
+    root, inverse_root = _roots(len(metric) * metric)
     variance, basis = np.linalg.eigh(root @ covariance @ root)
     basis, variance = basis[:, ::-1], np.maximum(variance[::-1], 1e-12 * variance[-1])
     return WeightedTransform(mean, root @ basis, inverse_root @ basis, variance)

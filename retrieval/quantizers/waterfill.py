@@ -12,8 +12,8 @@ from attar.retrieval.allocation import GROUP, WIDEST, greedy_counts
 from attar.retrieval.levels import TAPS, level_tables
 from attar.retrieval.quantizer import FitContext, FittedQuantizer, Quantizer
 from attar.retrieval.reducer import State
-from attar.retrieval.vector_factor import least_squares_factor, power_of_four_norms
-from attar.retrieval.weighted_transform import weighted_transform
+from attar.retrieval.vector_factor import GAINS, stored_factor, typical_size
+from attar.retrieval.weighted_transform import unasked_transform, weighted_transform
 from attar.stores.kernels.trellis import quantise
 from attar.stores.layouts.waterfill import Waterfill as Layout
 from attar.stores.types import Codes, Float32, Query
@@ -40,7 +40,10 @@ class FittedWaterfill(FittedQuantizer):
     deviation: Float32
 
     def encode(self, z: Float32) -> Codes:
-        """Rotate, find each row's cheapest path, and note its factor.
+        """Rotate, find each row's gain and cheapest path, and note its factor.
+
+        A row is divided by the gain that leaves least error; the factor makes up for it, so that a
+        vector unlike those of the fit does not fall beyond the levels.
 
         Raises ValueError for a vector so large that its factor leaves float16.
         """
@@ -53,13 +56,14 @@ class FittedWaterfill(FittedQuantizer):
         return Codes({name: np.concatenate(arrays) for name, arrays in fields.items()})
 
     def _encode_coords(self, coords: Float32, start: int) -> dict[str, NDArray[np.generic]]:
-        typical = float(np.linalg.norm(self.deviation))
-        gain = power_of_four_norms(coords, typical)
-        unit = np.nan_to_num(coords / (self.deviation * gain[:, None]))
-        cells, trellis = quantise(unit, self.layout, self.deviation * self.deviation)
-        y = self.layout.levels(cells, trellis) * self.deviation
-        factor = least_squares_factor(coords, y, typical, start)
-        return {**self.layout.pack(cells, trellis), "factor": factor}
+        size = 1 / self.deviation
+        unit = np.nan_to_num(coords * size)
+        typical = typical_size(unit)
+        unit *= (1 / typical)[:, None]
+        paths = quantise(unit, self.layout, self.deviation * self.deviation, GAINS)
+        exact = paths.along / paths.power * typical * GAINS[paths.chosen]
+        factor = stored_factor(exact, coords, float(np.linalg.norm(self.deviation)), start)
+        return {**self.layout.pack(paths.cells, paths.trellis), "factor": factor}
 
     def decode(self, codes: Codes) -> Float32:
         """Levels, scaled and rotated back."""
@@ -96,8 +100,9 @@ class Waterfill(Quantizer):
 
     amount and unit: `8, "x"` takes floor(4 d / 8) bytes a vector, `4, "bpd"` floor(4 d / 8), `96,
     "B"` exactly 96; d is the dimension given to the codec, and the two bytes of the factor are
-    inside. 1. Basis of `weighted_transform`. 2. Widths of 0-8 bits by `greedy_counts`. 3. Fixed
-    levels, chosen by a trellis search (`attar.stores.layouts.waterfill`). 4. A factor per vector.
+    inside. 1. Basis of `weighted_transform`, or of `unasked_transform` without queries. 2. Widths
+    of 0-8 bits by `greedy_counts`. 3. Fixed levels, chosen by a trellis search
+    (`attar.stores.layouts.waterfill`). 4. A factor per vector.
 
     Departs from BAQ (closed form, rounded) in 2 and from the scalar quantisers of SAQ (arXiv
     2509.12086) in 3: the trellis leaves 17 to 29 % less squared error than Lloyd-Max levels.
@@ -154,7 +159,8 @@ class Waterfill(Quantizer):
                 f"vector ({FACTOR_BYTES} of them the factor), got {total}; write for example "
                 f"waterfill@{min(max(total, FACTOR_BYTES + 1), most)}B."
             )
-        transform = weighted_transform(z, context.queries)
+        asked = context.queries is not None and len(context.queries) > 0
+        transform = weighted_transform(z, context.queries) if asked else unasked_transform(z)
         counts = greedy_counts(transform.variance, total - FACTOR_BYTES)
         kept = counts[0]
         layout = Layout(counts, *level_tables(len(counts)), TAPS)

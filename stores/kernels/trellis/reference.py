@@ -2,14 +2,18 @@
 
 Float32 throughout, in this order, so that other implementations can agree bit for bit:
 
-    dist_j(c) = ((u_j - y) * (u_j - y)) * weight_j       y: the level of subset c nearest to u_j
+    error(g)  = (sum_j expected(|u_j| * (1 / g)) * weight_j) * (g * g), j ascending
+    v         = u * (1 / g) with the gain g of least error, the first of equals
+    dist_j(c) = ((v_j - y) * (v_j - y)) * weight_j       y: the level of subset c nearest to v_j
     cost'(s)  = min over the two windows w = s, s | S of cost(w >> 1) + dist_j(subset(w))
 
 The window's bit k is t_(j+k); a tie keeps the window without S. "Nearest" is looked up at the
-centre of the bin of u_j among BINS equal ones between the outermost levels.
+centre of the bin of v_j among BINS equal ones between the outermost levels. `expected` is the
+error that a path leaves at u on average, from `expected_errors`.
 """
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +23,29 @@ from attar.stores.types import Float32
 
 BINS = 1024
 ROWS = 512
+
+COST_BINS = 128
+COST_PER_UNIT = 16
+SHARES = (0.83, 0.14, 0.03)
+"""How much of the error the nearest, second and third level stand for.
+
+Paths take them in 64, 30 and 6 % of the cases, and the farther ones mostly where the difference is
+small; with these shares the sum is within 2 % of the error of widths 1 to 8 on Gaussian samples.
+"""
+
+
+class Paths(NamedTuple):
+    """What a search finds for n rows of e dimensions.
+
+    cells v and trellis bits t uint8 [n e]; chosen uint8 [n], the number of the gain; along and
+    power float64 [n]: sums of weight v y and of weight y y, of which a factor is made.
+    """
+
+    cells: NDArray[np.uint8]
+    trellis: NDArray[np.uint8]
+    chosen: NDArray[np.uint8]
+    along: NDArray[np.float64]
+    power: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -60,23 +87,64 @@ def _odd(bits: int) -> int:
     return bits.bit_count() & 1
 
 
-def quantise(
-    u: Float32, layout: Waterfill, weight: Float32
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Rows u float32 [n e] in units of the levels to cells and trellis bits, uint8 [n e] each.
+def expected_errors(fine: Float32) -> tuple[Float32, np.float32]:
+    """Error at |u| in bins of 1 / COST_PER_UNIT, float32 [COST_BINS]; the second largest level.
 
-    Minimises sum_j weight_j (u_j - y_j)^2 for each row over all paths; u is not changed.
+    Beyond the last bin the error is the square of the distance to that level.
     """
-    cells = np.empty(u.shape, np.uint8)
-    trellis = np.empty(u.shape, np.uint8)
-    for start in range(0, len(u), ROWS):
+    fineness = 8
+    u = (np.arange(COST_BINS * fineness) + 0.5) / (COST_PER_UNIT * fineness)
+    square = np.partition((u[:, None] - fine.astype(np.float64)) ** 2, range(len(SHARES)), axis=1)
+    square = square[:, : len(SHARES)]
+    bins = (square * SHARES).sum(axis=1).reshape(COST_BINS, fineness).mean(axis=1)
+    return bins.astype(np.float32), fine[-2]
+
+
+def quantise(u: Float32, layout: Waterfill, weight: Float32, gains: Float32 | None = None) -> Paths:
+    """Rows u float32 [n e] in units of the levels to the paths that come nearest to them.
+
+    gains float32 [g]: what a row may be divided by, default 1; the one that is expected to leave
+    least error is taken. Then sum_j weight_j (v_j - y_j)^2 is minimised over all paths. u is not
+    changed.
+    """
+    every = np.ones(1, np.float32) if gains is None else gains
+    n = len(u)
+    cells, trellis = np.empty(u.shape, np.uint8), np.empty(u.shape, np.uint8)
+    chosen, along, power = np.empty(n, np.uint8), np.zeros(n), np.zeros(n)
+    for start in range(0, n, ROWS):
         rows = slice(start, start + ROWS)
-        index, dist = _distances(u[rows], layout, weight)
+        chosen[rows] = best_gain(u[rows], layout, weight, every)
+        v = u[rows] * (np.float32(1) / every)[chosen[rows], None]
+        index, dist = _distances(v, layout, weight)
         bits, picked = cheapest_path(dist, layout.taps)
-        chosen = np.take_along_axis(index, picked[:, None], axis=1)[:, 0]
-        cells[rows] = (chosen >> 2).T
-        trellis[rows] = bits.T
-    return cells, trellis
+        taken = np.take_along_axis(index, picked[:, None], axis=1)[:, 0]
+        cells[rows], trellis[rows] = (taken >> 2).T, bits.T
+        for j, width in enumerate(layout.widths):
+            y = layout.fine[fine_start(width) + taken[j].astype(np.intp)]
+            along[rows] += v[:, j] * y * weight[j]
+            power[rows] += y * y * weight[j]
+    return Paths(cells, trellis, chosen, along, power)
+
+
+def best_gain(u: Float32, layout: Waterfill, weight: Float32, gains: Float32) -> NDArray[np.uint8]:
+    """Number of the gain that is expected to leave least error, for each row: uint8 [n]."""
+    errors = np.empty((len(gains), len(u)), np.float32)
+    tables = {
+        width: expected_errors(layout.fine[fine_start(width) : fine_start(width + 1)])
+        for width in map(int, np.unique(layout.widths))
+    }
+    edge = np.float32(COST_BINS / COST_PER_UNIT)
+    for k, gain in enumerate(gains):
+        total = np.zeros(len(u), np.float32)
+        for j, width in enumerate(map(int, layout.widths)):
+            table, outermost = tables[width]
+            size = np.abs(u[:, j]) * (np.float32(1) / gain)
+            at = (np.minimum(size, edge) * np.float32(COST_PER_UNIT)).astype(np.intp)
+            over = size - outermost
+            near = table[np.minimum(at, COST_BINS - 1)]
+            total += np.where(size < edge, near, over * over) * weight[j]
+        errors[k] = total * (gain * gain)
+    return np.argmin(errors, axis=0).astype(np.uint8)
 
 
 def _distances(

@@ -170,8 +170,8 @@ def test_degenerate_documents() -> None:
 
 def test_norms_other_than_those_of_the_fit() -> None:
     x = embeddings(500)
-    centre = x.mean(axis=0)
     codec = attar.codec("waterfill@8x").fit(x)
+    centre = codec.quantizer.mean
     for factor in (1e-3, 0.3, 4.0, 1e3):
         far = (centre + factor * (x - centre)).astype(np.float32)
         error = np.linalg.norm(codec.decode(codec.encode(far)) - far, axis=1)
