@@ -225,7 +225,7 @@ def other_domain(quick: bool) -> Result:
         "fitted on": "2,048 documents (half of a smaller collection) of the collection named, no "
         "queries; measured with half of the queries",
         "splits": splits,
-        "peers": "turbovec and turboquant learn nothing but the dimension; rabitq and eden the mean",
+        "peers": "turbovec and turboquant learn nothing here; rabitq and eden learn the mean",
     }
     return Result(rows, setup, _foreign_bars(rows))
 

@@ -78,3 +78,21 @@ def test_native_search_gives_the_same_bits(impl: str, n: int, dim: int) -> None:
             got = quantise(u, layout, weight, gains, impl=impl, threads=threads)
             for ours, truth in zip(got, wanted, strict=True):
                 np.testing.assert_array_equal(ours, truth)
+
+
+def test_the_gain_keeps_long_rows_among_the_levels() -> None:
+    layout = Waterfill((64,) * 3, *level_tables(3), TAPS)
+    weight = np.ones(64, np.float32)
+    u = np.random.default_rng(5).normal(size=(200, 64)).astype(np.float32)
+    u *= np.repeat([0.5, 1, 2, 4], 50)[:, None].astype(np.float32)
+    gains = np.array([0.5, 1, 2, 4], np.float32)
+    paths = quantise(u, layout, weight, gains)
+    y = layout.levels(paths.cells, paths.trellis)
+    assert np.mean(paths.chosen == np.repeat(range(4), 50)) > 0.95
+    scaled = u / gains[paths.chosen][:, None]
+    np.testing.assert_allclose(paths.along, (scaled * y).sum(axis=1), rtol=1e-4)
+    np.testing.assert_allclose(paths.power, (y * y).sum(axis=1), rtol=1e-4)
+    alone = quantise(u, layout, weight)
+    worse = ((u - layout.levels(alone.cells, alone.trellis)) ** 2).sum(axis=1)
+    better = ((scaled - y) ** 2).sum(axis=1) * gains[paths.chosen] ** 2
+    assert better.sum() < 0.2 * worse.sum()

@@ -178,3 +178,28 @@ def test_norms_other_than_those_of_the_fit() -> None:
         assert (error < 0.25 * np.linalg.norm(far - centre, axis=1) + 1e-4).all()
     with pytest.raises(ValueError, match=r"65504 times.*row 1\b.*outlier"):
         codec.encode(np.stack([x[0], x[1] * np.float32(1e9)]))
+
+
+def test_a_foreign_fit_still_beats_a_rotation() -> None:
+    x, q = embeddings(800), embeddings(60, seed=1)
+    rng = np.random.default_rng(9)
+    other = rng.normal(size=(800, 96)) * np.arange(1, 97) ** -0.9 * 0.4
+    other[:, 50] += 0.5
+    exact, got = q @ x.T, {}
+    for spec in ("waterfill@8x", "eden4"):
+        codec = attar.codec(spec).fit(other)
+        got[spec] = overlap(exact, scores_of(codec, x, q))
+    assert got["waterfill@8x"] > got["eden4"]
+
+
+def test_without_queries_part_of_the_mean_stays_in_the_code() -> None:
+    x = embeddings(600)
+    mean = x.mean(axis=0)
+    blind = attar.codec("waterfill@8x").fit(x).quantizer.mean
+    strongest = np.sqrt(np.linalg.eigvalsh(np.cov(x.T, bias=True))[-1])
+    np.testing.assert_allclose(np.linalg.norm(mean - blind), strongest, rtol=1e-3)
+    np.testing.assert_allclose(
+        blind / np.linalg.norm(blind), mean / np.linalg.norm(mean), atol=1e-5
+    )
+    aware = attar.codec("waterfill@8x").fit(x, queries=embeddings(9, seed=1))
+    np.testing.assert_allclose(aware.quantizer.mean, mean, atol=1e-6)
