@@ -196,6 +196,7 @@ def test_a_foreign_fit_still_beats_a_rotation() -> None:
 
 def test_without_queries_part_of_the_mean_stays_in_the_code() -> None:
     x = embeddings(600)
+    x += 2 * x.mean(axis=0)
     mean = x.mean(axis=0)
     blind = attar.codec("waterfill@8x").fit(x).quantizer.mean
     strongest = np.sqrt(np.linalg.eigvalsh(np.cov(x.T, bias=True))[-1])
