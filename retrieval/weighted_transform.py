@@ -85,7 +85,8 @@ def unasked_transform(z: Float32) -> WeightedTransform:
 def _imagined(documents: Float64, share: float) -> Float64:
     """W of queries of which a share look like the documents and the rest everywhere alike."""
     dim = documents.shape[1]
-    return share * _unit_trace(documents.T @ documents) + (1 - share) * np.eye(dim) / dim
+    even: Float64 = np.eye(dim) / dim
+    return np.asarray(share * _unit_trace(documents.T @ documents) + (1 - share) * even)
 
 
 def _karhunen_loeve(mean: Float64, covariance: Float64, metric: Float64) -> WeightedTransform:

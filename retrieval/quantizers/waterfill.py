@@ -56,8 +56,7 @@ class FittedWaterfill(FittedQuantizer):
         return Codes({name: np.concatenate(arrays) for name, arrays in fields.items()})
 
     def _encode_coords(self, coords: Float32, start: int) -> dict[str, NDArray[np.generic]]:
-        size = 1 / self.deviation
-        unit = np.nan_to_num(coords * size)
+        unit: Float32 = np.nan_to_num(coords * (1 / self.deviation))
         typical = typical_size(unit)
         unit *= (1 / typical)[:, None]
         paths = quantise(unit, self.layout, self.deviation * self.deviation, GAINS)

@@ -144,7 +144,7 @@ def best_gain(u: Float32, layout: Waterfill, weight: Float32, gains: Float32) ->
             near = table[np.minimum(at, COST_BINS - 1)]
             total += np.where(size < edge, near, over * over) * weight[j]
         errors[k] = total * (gain * gain)
-    return np.argmin(errors, axis=0).astype(np.uint8)
+    return np.asarray(np.argmin(errors, axis=0), np.uint8)
 
 
 def _distances(
