@@ -8,8 +8,9 @@ from attar.stores.types import Float32
 GAINS = np.array([2**-0.25, 1, 2**0.25, 2**0.5], np.float32)
 """What a vector is tried to be divided by, besides `typical_size`, before its levels are chosen.
 
-On twelve foreign fits and six fits at home wider or finer grids found nothing: the best is one of
-these for all but one vector in a hundred.
+Of the seven quarter octaves from -3 to 3, on two foreign fits and four fits at home, the best was
+one of these for 98 vectors in 100 or more, but for 92 in 100 of Cranfield under mpnet at 8x, whose
+rest asked for 2^(3/4).
 """
 
 
