@@ -1,0 +1,1 @@
+"""Benchmarks of changing the embedding model."""
