@@ -99,8 +99,10 @@ class Pairs:
 
 
 def as_pairs(source: ArrayLike, target: ArrayLike) -> Pairs:
-    """Check and centre pairs. Queries and documents have different means, so a bridge for queries
-    that is fitted on documents moves both by the documents' means, never by its own.
+    """Check, scale and centre pairs.
+
+    Queries have another mean than documents; a bridge that is fitted on documents moves both by the
+    documents' means.
     """
     x, y = as_vectors(source, "source"), as_vectors(target, "target")
     if len(x) != len(y) or len(x) < LEAST_PAIRS:

@@ -1,4 +1,4 @@
-"""The higher-order compatibility loss: cross-entropy to the simplex, contrast with the old model."""
+"""The higher-order compatibility loss: cross-entropy and contrast with the old model."""
 
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,8 @@ def contrast(new: "Tensor", old: "Tensor", labels: "Tensor", mu: float = 10.0) -
     same = labels[:, None] == labels[None, :]
     same.fill_diagonal_(False)
     every: Tensor = torch.logsumexp(scores.masked_fill(same, -torch.inf), dim=1)
-    return (every - scores.diagonal()).mean()
+    loss: Tensor = (every - scores.diagonal()).mean()
+    return loss
 
 
 def hoc_loss(

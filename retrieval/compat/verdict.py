@@ -23,7 +23,7 @@ WIDEST = 0.04
 
 @dataclass(frozen=True)
 class Judged:
-    """quality: nDCG@10. gain: against staying, paired. of_new: quality over re-embedding's, or None.
+    """quality: nDCG@10. gain: against staying, paired. of_new: over re-embedding, or None.
 
     The interval of the quality itself holds what differs from query to query; `gain` is what
     decides.
@@ -109,6 +109,6 @@ def _why(said: Judged, drift: AnchorDrift | None, alone: bool, all_: Sequence[Ju
         return f"What is better is not shown to be so by these queries.{apart}"
     gain = said.gain
     return (
-        f"{gain.mean:+.4f} nDCG@10 [{gain.low:+.4f}, {gain.high:+.4f}] against staying, and nothing "
-        f"dearer is shown to be better.{apart}"
+        f"{gain.mean:+.4f} nDCG@10 [{gain.low:+.4f}, {gain.high:+.4f}] against staying; "
+        f"nothing dearer is shown to be better.{apart}"
     )
