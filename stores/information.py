@@ -33,6 +33,7 @@ def describe(library: Library) -> dict[str, Any]:
         "seed": meta["seed"],
         "train_at": meta["train_at"],
         "format": library.format,
+        "upgrade": _upgrade(library),
         "kernels": best_level() or "numpy",
         "cells": _cells(library),
         "commit": snapshot.counter,
@@ -70,6 +71,16 @@ def _cells(library: Library) -> int:
     return sum(shelf.cells(name) for name in names)
 
 
+def _upgrade(library: Library) -> dict[str, Any] | None:
+    """The model that an upgrade leads to, its bridge and how far it is; None without one."""
+    entry = library.meta.get("upgrade")
+    if not entry:
+        return None
+    done = sum(int(part.live.sum()) for part in library.snapshot.next)
+    kept = {key: entry[key] for key in ("encoder", "fingerprint", "dim", "bridge")}
+    return kept | {"embedded": done, "of": library.snapshot.live}
+
+
 def _disk(library: Library) -> dict[str, int]:
     """Bytes of the files by kind; the catalog counts with its log."""
     snapshot, folder = library.snapshot, library.folder
@@ -78,6 +89,7 @@ def _disk(library: Library) -> dict[str, int]:
     return {
         "codes": sum(p.row.nbytes for p in snapshot.parts),
         "originals": sum(p.row.nbytes for p in snapshot.originals),
+        "next": sum(p.row.nbytes for p in (*snapshot.next, *snapshot.next_originals)),
         "codecs": sum(codecs),
         "catalog": sum(logs),
         "index": sum(p.stat().st_size for p in (folder / FOLDER).glob("*") if p.is_file()),

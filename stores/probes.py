@@ -4,6 +4,8 @@ The texts are part of the format: a store keeps the vectors that its encoder gav
 one needs a new format version.
 """
 
+from typing import Any
+
 import numpy as np
 
 from attar.stores.errors import EncoderMismatchError
@@ -35,8 +37,8 @@ def check_encoder(encoder: Encoder, fingerprint: str, name: str, probes: Float32
     An empty `fingerprint` (a store of bare arrays) is not compared.
     """
     remedy = (
-        "Attach the store's own encoder, or re-embed the texts into a new store, or bridge the "
-        "two models with attar.retrieval.compat."
+        "Attach the store's own encoder, or change the store's model: `attar upgrade DIR --to NAME "
+        "--dry-run` measures whether that pays."
     )
     if fingerprint and encoder.fingerprint != fingerprint:
         raise EncoderMismatchError(
@@ -56,6 +58,16 @@ def check_encoder(encoder: Encoder, fingerprint: str, name: str, probes: Float32
         raise EncoderMismatchError(
             f"Probe texts must get the vectors they got when the store was made by {name} "
             f"(cosine >= {LEAST_COSINE}); {encoder.name} gives {cosine:.4f}. {remedy}"
+        )
+
+
+def check_not_next(encoder: Encoder, upgrade: dict[str, Any] | None) -> None:
+    """Refuse, alone, the encoder that an upgrade under way leads to."""
+    if upgrade is not None and encoder.fingerprint == upgrade["fingerprint"]:
+        raise EncoderMismatchError(
+            f"This store is being upgraded to {encoder.name}, and until that is committed a search "
+            "needs what the bridge needs: open it with the old encoder, as before, or search "
+            "through attar.retrieval.compat.Upgrade. `attar upgrade DIR` goes on, --commit ends it."
         )
 
 

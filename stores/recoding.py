@@ -15,6 +15,7 @@ from attar.stores import metric as metrics
 from attar.stores.disk.change import Change
 from attar.stores.disk.library import Library
 from attar.stores.disk.pieces import FromOriginals, Kept, Piece, Recoded, Target
+from attar.stores.errors import StoreError
 from attar.stores.exact import EXACT
 from attar.stores.protocols import Codec, Recipe
 from attar.stores.sample import sample
@@ -26,6 +27,11 @@ OnProgress = Callable[[int, int], None]
 def choose(library: Library, codec: Codec | Recipe) -> None:
     """Commit the codec that everything is to be re-encoded with, fitted if it is a recipe."""
     dim = library.meta["dim"]
+    if library.meta.get("upgrade"):
+        raise StoreError(
+            "The codec of a store changes when no upgrade of its model is under way. Finish it "
+            "first: `attar upgrade DIR --commit`, or --rollback."
+        )
     if isinstance(codec, Codec):
         fitted = codec
         if dim is not None and fitted.dim != dim:
@@ -98,6 +104,8 @@ def _reencode_one(library: Library, index: int, name: str) -> None:
 
 
 def _forget_codecs(library: Library) -> None:
+    if library.meta.get("upgrade"):
+        return
     used = {p.row.codec for p in library.snapshot.parts} | {library.meta["codec"]}
     with library.reading() as connection:
         known = [name for (name,) in connection.execute("SELECT hash FROM codecs")]

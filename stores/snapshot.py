@@ -2,7 +2,7 @@
 
 import bisect
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +72,13 @@ class Snapshot:
     counter: int
     parts: tuple[Part, ...]
     originals: tuple[Part, ...]
+    next: tuple[Part, ...] = ()
+    next_originals: tuple[Part, ...] = ()
+
+    @property
+    def everything(self) -> tuple[Part, ...]:
+        """All parts, those of an upgrade included."""
+        return (*self.parts, *self.originals, *self.next, *self.next_originals)
 
     @property
     def live(self) -> int:
@@ -144,6 +151,14 @@ def map_parts(
             )
         parts.append(_part(row, segment, codec_of(row.codec), tombstones))
     return tuple(parts)
+
+
+def among(parts: tuple[Part, ...], slots: NDArray[np.int64]) -> tuple[Part, ...]:
+    """The same parts, alive only where `slots` says so: documents may go while two models stay."""
+    return tuple(
+        replace(part, live=np.isin(part.slots_of(np.arange(part.row.rows)), slots))
+        for part in parts
+    )
 
 
 def _part(row: SegmentRow, segment: Segment, codec: Codec, tombstones: NDArray[np.int64]) -> Part:

@@ -28,7 +28,7 @@ from attar.stores.disk.lock import WriterLock
 from attar.stores.disk.migrate import migrate
 from attar.stores.errors import EncoderMismatchError, StoreError
 from attar.stores.inputs import Batch, Metadata
-from attar.stores.probes import check_encoder
+from attar.stores.probes import check_encoder, check_not_next
 from attar.stores.protocols import Codec, Encoder, Recipe
 from attar.stores.reading import StoreReading
 from attar.stores.recoding import OnProgress
@@ -195,14 +195,17 @@ class Store(StoreReading):
         if fingerprint is not None and own and fingerprint != own:
             raise EncoderMismatchError(
                 f"This store holds vectors of {name or 'the model'} with fingerprint {own}, got "
-                f"{fingerprint}. Use that model, or re-embed into a new store."
+                f"{fingerprint}. Use that model, or change the store's:"
+                " `attar upgrade DIR --to NAME`."
             )
         if encoder is not None:
             dim = meta["dim"]
+            check_not_next(encoder, meta.get("upgrade"))
             if dim is not None and encoder.dim != dim:
                 raise EncoderMismatchError(
                     f"This store holds vectors of {dim} dimensions ({name or 'bare arrays'}), "
-                    f"{encoder.name} gives {encoder.dim}. Attach the encoder that made it."
+                    f"{encoder.name} gives {encoder.dim}. Attach the encoder that made it, or "
+                    "change the store's model: `attar upgrade DIR --to NAME`."
                 )
             check_encoder(encoder, own, name, creation.unpack_probes(meta["probes"]))
         self._encoder = encoder

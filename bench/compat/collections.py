@@ -1,6 +1,7 @@
 """Collections embedded by two models, and planted pairs of models whose best way is known."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -33,8 +34,20 @@ class Pair:
         rows = np.sort([*needed, *others[: max(documents - len(needed), 0)]])
         place = {int(row): at for at, row in enumerate(rows)}
         grades = [{place[row]: g for row, g in self.grades[q].items()} for q in asked]
-        old = compressed(self.old_x, codec)[rows]
+        old = self.stored(codec)[rows]
         return Sample(old, self.new_x[rows], self.old_q[asked], self.new_q[asked], grades)
+
+    def stored(self, codec: str | None) -> np.ndarray:
+        """Old documents as a store with this codec gives them back."""
+        collection, _, models = self.name.partition(" ")
+        if codec is not None and ">" in models:
+            return _compressed_real(collection, models.split(">")[0], codec)
+        return compressed(self.old_x, codec)
+
+
+@lru_cache(4)
+def _compressed_real(name: str, model: str, codec: str) -> np.ndarray:
+    return compressed(load(name, model).x, codec)
 
 
 def compressed(x: np.ndarray, codec: str | None) -> np.ndarray:

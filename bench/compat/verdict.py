@@ -24,7 +24,8 @@ from bench.compat.collections import (
 from bench.machine import commit
 from bench.registry import Result, bench
 
-CODEC, DOCUMENTS, QUERIES, SEEDS, TRUTH = "waterfill@8x", 4000, 1000, 10, 1000
+CODEC, DOCUMENTS, QUERIES, SEEDS, TRUTH = "waterfill@8x", 3000, 1000, 10, 1000
+LINEAR = ("ridge", "procrustes", "low-rank")
 PLANTED = "squad"
 Case = tuple[str, Callable[[int], Pair]]
 
@@ -42,7 +43,7 @@ def _cases() -> list[Case]:
 def _truth(pair: Pair) -> dict[str, float]:
     """Quality of every way on all documents and all judged queries; a way's best method counts."""
     whole = pair.sample(CODEC, TRUTH, len(pair.old_x), len(pair.grades))
-    options = measure_options(whole, Codec.parse(CODEC), seed=TRUTH)
+    options = measure_options(whole, Codec.parse(CODEC), adapters=LINEAR, seed=TRUTH)
     return {name: max(_means(options, name)) for name in COST}
 
 
@@ -54,7 +55,8 @@ def _one(pair: Pair, truth: dict[str, float], seed: int) -> dict[str, Any]:
     sample = pair.sample(CODEC, seed, DOCUMENTS, QUERIES)
     assert sample.new_documents is not None
     drift = anchor_drift(sample.old_documents, sample.new_documents, seed=seed)
-    said = judge(measure_options(sample, Codec.parse(CODEC), seed=seed), drift, seed=seed)
+    options = measure_options(sample, Codec.parse(CODEC), adapters=LINEAR, seed=seed)
+    said = judge(options, drift, seed=seed)
     best = max(truth, key=lambda name: truth[name])
     reach = max(g.gain.high - g.gain.low for g in said.options if g.name == best) / 2
     reach = reach or said.widest / 2
@@ -122,6 +124,7 @@ def verdict(quick: bool) -> Result:
         "sample": f"{DOCUMENTS} documents, {QUERIES} judged queries, or all there are",
         "truth": "all documents and judged queries; a gap below half the interval counts as right",
         "planted": f"on {PLANTED}",
+        "adapters": LINEAR,
         "seeds": SEEDS,
     }
     return Result(

@@ -36,6 +36,11 @@ NAME = "catalog.sqlite"
 APPLICATION_ID = 0x41545452
 FORMAT: Final[int] = 2
 """1: texts are plain and the content of the full-text index. 2: texts may be compressed."""
+UPGRADING: Final[int] = 3
+"""Format of a store that holds vectors of two models, from the start of an upgrade to its end: a
+release that knows nothing of upgrades must not open it, though nothing else differs."""
+KINDS = ("codes", "originals", "next", "next-originals")
+"""What a segment holds; `next` are codes of the model that an upgrade leads to."""
 MOST_ROWS = 1 << 62
 _SEGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.seg")
 PAGE_BYTES = 8192
@@ -65,7 +70,7 @@ SCHEMA = (
 
 @dataclass(frozen=True)
 class SegmentRow:
-    """One registered segment. `kind` is "codes" or "originals"."""
+    """One registered segment. `kind` is one of `KINDS`."""
 
     kind: str
     file: str
@@ -210,7 +215,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     version = format_of(connection)
     if identity != APPLICATION_ID:
         raise NotAStoreError(f"{path} is an SQLite file but not a store's catalog.")
-    if version > FORMAT:
+    if version > FORMAT and version != UPGRADING:
         raise NotAStoreError(
             f"{path.parent} has store format {version}; this release knows up to {FORMAT}. "
             "Upgrade attar: pip install --upgrade attar."
@@ -313,7 +318,7 @@ def _checked_segment(row: tuple[Any, ...]) -> SegmentRow:
     numbers = all(_whole(value) for value in (first, last, rows, nbytes, crc))
     if not texts or not numbers or not 0 < rows <= last - first + 1:
         raise CorruptStoreError(f"The catalog has an impossible segment: {row!r:.120}.")
-    if kind not in ("codes", "originals") or not _SEGMENT_NAME.fullmatch(file):
+    if kind not in KINDS or not _SEGMENT_NAME.fullmatch(file):
         raise CorruptStoreError(f"The catalog names a segment {file!r:.80}; restore a backup.")
     return SegmentRow(*row)
 

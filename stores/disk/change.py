@@ -51,6 +51,7 @@ class Change:
         self._insertion: documents.Insertion | documents.Insertions | None = None
         self._index_texts = False
         self._forgotten: list[str] = []
+        self._format: int | None = None
         self._revision: documents.Revision | None = None
 
     def __enter__(self) -> Self:
@@ -92,6 +93,10 @@ class Change:
     def revise(self, revision: documents.Revision) -> None:
         """Replace texts and metadata of documents."""
         self._revision = revision
+
+    def set_format(self, version: int) -> None:
+        """Say which releases may open the store from this commit on."""
+        self._format = version
 
     def set_meta(self, **entries: Any) -> None:
         """Set meta entries."""
@@ -179,11 +184,15 @@ class Change:
             "DELETE FROM codecs WHERE hash = ?", [(name,) for name in self._forgotten]
         )
         self._swap(connection)
+        if self._format is not None:
+            connection.execute(f"PRAGMA user_version={self._format:d}")
         catalog.write_meta(connection, self._meta | {"counter": counter})
         # Whether a COMMIT that fails took place is known only after the log is read again: from
         # here on files stay, and the next writer removes them if the catalog does not name them.
         self._files = []
         connection.execute("COMMIT")
+        if self._format is not None:
+            library.format = self._format
         for name, codec, _ in self._codecs:
             library.remember(name, codec)
         library.refresh()

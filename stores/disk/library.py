@@ -32,7 +32,7 @@ from attar.stores.errors import CorruptStoreError, StoreError
 from attar.stores.exact import EXACT, ExactCodec
 from attar.stores.protocols import Codec
 from attar.stores.records import Record
-from attar.stores.snapshot import Snapshot, map_parts
+from attar.stores.snapshot import Snapshot, among, map_parts
 
 SEGMENTS, CODECS = "segments", "codecs"
 _HASH = re.compile(r"[0-9a-f]{32}")
@@ -183,24 +183,36 @@ class Library:
         dead = connection.execute("SELECT row FROM tombstones ORDER BY row").fetchall()
         tombstones = np.fromiter((row for (row,) in dead), np.int64, len(dead))
         known = self._known()
-        kinds: dict[str, list[SegmentRow]] = {"codes": [], "originals": []}
+
+        def _codecs(kind: str) -> Callable[[str], Codec]:
+            dim = meta["upgrade"]["dim"] if kind.startswith("next") else meta["dim"]
+            return lambda name: ExactCodec(int(dim)) if name == EXACT else self.codec_of(name)
+
+        kinds: dict[str, list[SegmentRow]] = {kind: [] for kind in catalog.KINDS}
         for row in rows:
             kinds[row.kind].append(row)
         maps = {
-            kind: map_parts(some, self.folder / SEGMENTS, self.codec_of, tombstones, known)
+            kind: map_parts(some, self.folder / SEGMENTS, _codecs(kind), tombstones, known)
             for kind, some in kinds.items()
         }
         if self._budget is not None:
             share(self._budget, maps["codes"])
+        snapshot = Snapshot(int(meta["counter"]), maps["codes"], maps["originals"])
+        if kinds["next"]:
+            alive = [p.slots_of(np.flatnonzero(p.live)) for p in snapshot.parts]
+            slots = np.concatenate([np.zeros(0, np.int64), *alive])
+            following = (among(maps[kind], slots) for kind in ("next", "next-originals"))
+            snapshot = Snapshot(snapshot.counter, snapshot.parts, snapshot.originals, *following)
         self.meta = meta
-        self.snapshot = Snapshot(int(meta["counter"]), maps["codes"], maps["originals"])
+        self.snapshot = snapshot
 
     def _known(self) -> dict[str, Segment]:
-        old = self.snapshot
-        return {p.row.file: p.segment for p in (*old.parts, *old.originals)}
+        return {p.row.file: p.segment for p in self.snapshot.everything}
 
     def codec_of(self, name: str) -> Codec:
         """A codec of this store by its hash, loaded and compared with its hash once."""
+        if name == EXACT:
+            return ExactCodec(int(catalog.read_meta(self.connection)["dim"]))
         if name not in self._codecs:
             self._codecs[name] = self._read_codec(name)
         return self._codecs[name]
@@ -210,9 +222,6 @@ class Library:
         self._codecs[name] = codec
 
     def _read_codec(self, name: str) -> Codec:
-        if name == EXACT:
-            dim = catalog.read_meta(self.connection)["dim"]
-            return ExactCodec(int(dim))
         path = self.codec_path(name)
         content = path.read_bytes() if path.exists() else b""
         if codec_hash(content) != name:

@@ -37,7 +37,7 @@ def migrate(folder: Path, timeout: float = 0.0) -> bool:
     connection = catalog.connect(folder, write=True)
     try:
         found = catalog.format_of(connection)
-        if found == catalog.FORMAT:
+        if found in (catalog.FORMAT, catalog.UPGRADING):
             return False
         meta = catalog.read_meta(connection)
         _check_witness(folder, int(meta["counter"]))

@@ -140,6 +140,9 @@ def _settings(folder: Path, connection: sqlite3.Connection) -> tuple[_Work, list
             f"The catalog of {folder} cannot say which segments it has ({error}); that is beyond "
             "repair. Restore a backup."
         ) from error
+    # An upgrade under way is given up: its vectors can be made again, the old ones are all here.
+    meta.pop("upgrade", None)
+    rows = [row for row in rows if row.kind in ("codes", "originals")]
     return _Work(folder, meta, codecs, dictionaries=dictionaries), rows
 
 

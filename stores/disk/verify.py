@@ -110,7 +110,7 @@ def _segments(
     folder: Path, rows: list[SegmentRow], findings: _Findings
 ) -> dict[str, list[NDArray[np.int64]]]:
     """Check every registered file; returns the slots of those that could be read, by kind."""
-    slots: dict[str, list[NDArray[np.int64]]] = {"codes": [], "originals": []}
+    slots: dict[str, list[NDArray[np.int64]]] = {kind: [] for kind in catalog.KINDS}
     for row in rows:
         findings.segments += 1
         findings.nbytes += row.nbytes

@@ -64,7 +64,7 @@ def _copy(library: Library, draft: Path) -> None:
                 )
             write_file(draft / CODECS / f"{name}.safetensors", content)
     # Maps stay readable when a commit replaces their files meanwhile.
-    for part in (*snapshot.parts, *snapshot.originals):
+    for part in snapshot.everything:
         _copy_segment(part.segment, draft / SEGMENTS / part.row.file)
     fsync_folder(draft / SEGMENTS)
     size, crc = file_crc(draft / catalog.NAME)

@@ -1,0 +1,308 @@
+"""A store between two models: the old codes stay whole, the new ones come beside them.
+
+1. `begin` notes the new model, its codec and the bridge, and marks the store's format, so that a
+   release that knows nothing of upgrades refuses it instead of answering from half of it.
+2. `add` commits vectors of the new model for some slots, in any order, as segments of kind `next`.
+3. `commit` makes the new codes the store's, or `rollback` drops them: one transaction each,
+   possible until the other has happened.
+
+Documents may be added and deleted meanwhile: an added one gets the old model's vector and has none
+of the new one yet; what a deleted one had is dead.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores import metric as metrics
+from attar.stores.disk import catalog
+from attar.stores.disk.change import Change, plain_json
+from attar.stores.disk.gathered import Gathered, from_parts, from_vectors
+from attar.stores.disk.library import Library
+from attar.stores.disk.merge import LARGEST, merge_count
+from attar.stores.disk.pieces import Target
+from attar.stores.errors import StoreError
+from attar.stores.exact import EXACT, ExactCodec
+from attar.stores.protocols import Codec
+from attar.stores.scan.exact import Found
+from attar.stores.scan.exact import Target as ScanTarget
+from attar.stores.scan.fast import find
+from attar.stores.scan.how import How
+from attar.stores.score import scores
+from attar.stores.search import allowed, candidates, part_mask
+from attar.stores.snapshot import Part
+from attar.stores.types import Float32
+
+Slots = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Next:
+    """The model that an upgrade leads to. codec: fitted for it, None keeps float32.
+
+    probes: packed vectors of the probe texts, or None. notes: what the bridge needs to know, JSON.
+    adapter: a fitted map with `dump`, `spec` and `side_bytes`, kept beside the codecs, or None.
+    """
+
+    encoder: str
+    fingerprint: str
+    dim: int
+    codec: Codec | None
+    probes: dict[str, Any] | None
+    bridge: str
+    notes: dict[str, Any]
+    adapter: Any = None
+
+
+def begin(library: Library, to: Next) -> None:
+    """Note an upgrade, in one commit."""
+    meta = library.meta
+    if meta.get("upgrade"):
+        raise StoreError(
+            f"One upgrade at a time: {library.folder} is on its way to "
+            f"{meta['upgrade']['encoder']}. Go on with `attar upgrade DIR`, or end it with "
+            "--commit or --rollback."
+        )
+    if to.fingerprint == meta["fingerprint"]:
+        raise ValueError(
+            f"An upgrade leads to another model; {to.encoder} has the fingerprint of this store's. "
+            "There is nothing to do."
+        )
+    with Change(library, "Beginning an upgrade") as change:
+        codec = EXACT if to.codec is None else change.add_codec(to.codec)
+        adapter = None if to.adapter is None else change.add_codec(to.adapter)
+        entry = {
+            "encoder": to.encoder,
+            "fingerprint": to.fingerprint,
+            "dim": to.dim,
+            "codec": codec,
+            "spec": meta["spec"] if to.codec is None else to.codec.spec,
+            "probes": to.probes,
+            "bridge": to.bridge,
+            "adapter": adapter,
+            "notes": plain_json(to.notes, "notes"),
+        }
+        change.set_meta(upgrade=entry)
+        change.set_format(catalog.UPGRADING)
+
+
+def entry_of(library: Library) -> dict[str, Any]:
+    """What `begin` noted; StoreError when no upgrade is under way."""
+    entry: dict[str, Any] | None = library.meta.get("upgrade")
+    if not entry:
+        raise StoreError(
+            f"No upgrade of {library.folder} is under way. Begin one with `attar upgrade DIR --to "
+            "NAME`."
+        )
+    return entry
+
+
+def next_codec(library: Library) -> Codec:
+    """The codec of the new vectors."""
+    entry = entry_of(library)
+    if entry["codec"] == EXACT:
+        return ExactCodec(int(entry["dim"]))
+    return library.codec_of(entry["codec"])
+
+
+def embedded(library: Library) -> Slots:
+    """Live slots that have a vector of the new model, ascending."""
+    parts = [p.slots_of(np.flatnonzero(p.live)) for p in library.snapshot.next]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *parts]))
+
+
+def add(library: Library, slots: Slots, vectors: Float32) -> None:
+    """Commit vectors [n e] of the new model for live slots that have none; others are left out."""
+    entry = entry_of(library)
+    with library.writing:
+        missing = np.setdiff1d(_live(library), embedded(library))
+        keep = np.isin(slots, missing)
+        unique, first = np.unique(slots[keep], return_index=True)
+        if not len(unique):
+            return
+        x = np.ascontiguousarray(vectors[keep][first], np.float32)
+        codec = next_codec(library)
+        _write(library, entry, codec, unique, x)
+
+
+def _live(library: Library) -> Slots:
+    parts = [p.slots_of(np.flatnonzero(p.live)) for p in library.snapshot.parts]
+    return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def _write(
+    library: Library, entry: Mapping[str, Any], codec: Codec, slots: Slots, x: Float32
+) -> None:
+    """A new segment, together with as many small ones as are due for merging."""
+    snapshot, metric = library.snapshot, str(library.meta["metric"])
+    order = sorted(range(len(snapshot.next)), key=lambda i: -snapshot.next[i].row.rows)
+    sizes = [snapshot.next[i].row.rows for i in order]
+    taken = order[len(order) - merge_count(sizes, len(slots), codec.bytes_per_vector) :]
+    with Change(library, "Keeping new vectors") as change:
+        fresh = from_vectors(slots, x, codec, metric)
+        merged = [snapshot.next[i] for i in taken]
+        change.add_segment(_target(entry, codec, metric), [Gathered([*from_parts(merged), fresh])])
+        if library.meta["keep_originals"]:
+            raw = from_vectors(slots, x, ExactCodec(x.shape[1]), "")
+            twins = [_twin(part, snapshot.next_originals) for part in merged]
+            change.add_segment(_raw(entry, "next-originals"), [Gathered([*from_parts(twins), raw])])
+            merged += twins
+        for part in merged:
+            change.remove_segment(part.row)
+
+
+def _twin(part: Part, originals: tuple[Part, ...]) -> Part:
+    """The originals of a segment: written with it, so of the same slots."""
+    span = (part.row.first_row, part.row.last_row, part.row.rows)
+    return next(p for p in originals if (p.row.first_row, p.row.last_row, p.row.rows) == span)
+
+
+def _target(entry: Mapping[str, Any], codec: Codec, metric: str, kind: str = "next") -> Target:
+    fields = codec.layout.fields
+    return Target(kind, fields, entry["codec"], entry["fingerprint"], metric == "l2")
+
+
+def _raw(entry: Mapping[str, Any], kind: str) -> Target:
+    fields = ExactCodec(int(entry["dim"])).layout.fields
+    return Target(kind, fields, EXACT, entry["fingerprint"], False)
+
+
+def commit(library: Library) -> None:
+    """Make the new vectors the store's, in one commit; every document must have one."""
+    entry = entry_of(library)
+    with library.writing:
+        snapshot, metric = library.snapshot, str(library.meta["metric"])
+        missing = snapshot.live - len(embedded(library))
+        if missing:
+            raise StoreError(
+                f"An upgrade is committed when every document has its new vector; {missing:,} of "
+                f"{snapshot.live:,} have none. Go on with `attar upgrade DIR`."
+            )
+        codec = next_codec(library)
+        with Change(library, "Committing an upgrade") as change:
+            target = _target(entry, codec, metric, "codes")
+            for piece in _cut(from_parts(snapshot.next), codec.bytes_per_vector):
+                change.add_segment(target, [piece])
+            for piece in _cut(from_parts(snapshot.next_originals), codec.bytes_per_vector):
+                change.add_segment(_raw(entry, "originals"), [piece])
+            for part in snapshot.everything:
+                change.remove_segment(part.row)
+            _forget(library, change, {entry["codec"]})
+            fitted = entry["codec"] if entry["codec"] != EXACT else None
+            change.set_meta(codec=fitted, spec=entry["spec"], dim=entry["dim"], upgrade=None)
+            names = {key: entry[key] for key in ("encoder", "fingerprint", "probes")}
+            change.set_meta(**names)
+            change.set_format(catalog.FORMAT)
+
+
+def _cut(sources: list[Any], bytes_per_row: int) -> list[Gathered]:
+    """Rows in slot order, in segments of at most `LARGEST` bytes of codes."""
+    whole = Gathered(sources)
+    step = max(1, LARGEST // max(1, bytes_per_row))
+    return [whole.between(at, at + step) for at in range(0, len(whole.slots), step)]
+
+
+def rollback(library: Library) -> None:
+    """Drop the new vectors and all that was noted, in one commit: the store is as it was."""
+    entry_of(library)
+    with library.writing, Change(library, "Rolling back an upgrade") as change:
+        snapshot = library.snapshot
+        for part in (*snapshot.next, *snapshot.next_originals):
+            change.remove_segment(part.row)
+        used = {p.row.codec for p in snapshot.parts} | {library.meta["codec"]}
+        _forget(library, change, used)
+        change.set_meta(upgrade=None)
+        change.set_format(catalog.FORMAT)
+
+
+def _forget(library: Library, change: Change, used: set[str]) -> None:
+    with library.reading() as connection:
+        known = [name for (name,) in connection.execute("SELECT hash FROM codecs")]
+    for name in known:
+        if name not in used:
+            change.remove_codec(name)
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Of one query: slots int64 [c], scores by both models float32 [c].
+
+    A score of the new one is NaN where the slot has no vector of it.
+    """
+
+    slots: Slots
+    old: Float32
+    new: Float32
+
+
+def both_scores(
+    library: Library,
+    old: Float32,
+    new: Float32,
+    k: int,
+    filter: Mapping[str, Any] | None = None,
+) -> list[Candidates]:
+    """The k best of each model's vectors for the same m queries [m d], [m e], scored by both."""
+    snapshot, metric = library.snapshot, str(library.meta["metric"])
+    rows = allowed(library, snapshot, filter)
+    width = min(k, sum(int(mask.sum()) for mask in rows))
+    if not width:
+        none, empty = np.zeros(0, np.int64), np.zeros(0, np.float32)
+        return [Candidates(none, empty, empty) for _ in range(len(old))]
+    before = candidates(library, snapshot, rows, old, width, How())
+    after = _next_candidates(library, rows, new, width, filter is not None)
+    found = []
+    for q, (one, two) in enumerate(zip(before, after, strict=True)):
+        slots = np.union1d(_best(one, width), _best(two, width))
+        a = scored(slots, snapshot.parts, old[q : q + 1], metric)
+        b = scored(slots, snapshot.next, new[q : q + 1], metric)
+        found.append(Candidates(slots, a, b))
+    return found
+
+
+def _next_candidates(
+    library: Library, rows: list[NDArray[np.bool_]], queries: Float32, k: int, filtered: bool
+) -> list[Found]:
+    snapshot, metric = library.snapshot, str(library.meta["metric"])
+    if not snapshot.next:
+        none = Found(np.zeros(0, np.int64), np.zeros(0, np.float32))
+        return [none] * len(queries)
+    prepared = metrics.prepared(queries, metric, snapshot.next[0].codec)
+    masks = [part.live for part in snapshot.next]
+    if filtered:
+        slots = [
+            p.slots_of(np.flatnonzero(mask)) for p, mask in zip(snapshot.parts, rows, strict=True)
+        ]
+        some = np.concatenate([np.zeros(0, np.int64), *slots])
+        masks = [part_mask(part, some) & part.live for part in snapshot.next]
+    targets = [ScanTarget(p, prepared, m) for p, m in zip(snapshot.next, masks, strict=True)]
+    return find(targets, len(queries), k, How())
+
+
+def _best(found: Found, k: int) -> Slots:
+    if len(found.slots) <= k:
+        return found.slots
+    return found.slots[np.argpartition(-found.scores, k - 1)[:k]]
+
+
+def scored(slots: Slots, parts: tuple[Part, ...], query: Float32, metric: str) -> Float32:
+    """Canonical scores of slots [c] for one query [1 d]; NaN where no part holds the slot."""
+    result = np.full(len(slots), np.nan, np.float32)
+    prepared: dict[str, Any] = {}
+    for part in parts:
+        rows = part.rows_of(slots)
+        here = np.flatnonzero(rows >= 0)
+        here = here[part.live[rows[here]]]
+        if not len(here):
+            continue
+        name = part.row.codec
+        if name not in prepared:
+            prepared[name] = metrics.prepared(query, metric, part.codec)
+        levels = part.codec.layout.unpack(part.codes(rows[here]))
+        q = prepared[name]
+        with np.errstate(under="ignore"):
+            result[here] = scores(q.coords[0], q.const[0], levels, part.sqnorm(rows[here]))
+    return result
