@@ -63,7 +63,7 @@ def check_encoder(encoder: Encoder, fingerprint: str, name: str, probes: Float32
 
 def check_not_next(encoder: Encoder, upgrade: dict[str, Any] | None) -> None:
     """Refuse, alone, the encoder that an upgrade under way leads to."""
-    if upgrade is not None and encoder.fingerprint == upgrade["fingerprint"]:
+    if upgrade and encoder.fingerprint and encoder.fingerprint == upgrade["fingerprint"]:
         raise EncoderMismatchError(
             f"This store is being upgraded to {encoder.name}, and until that is committed a search "
             "needs what the bridge needs: open it with the old encoder, as before, or search "

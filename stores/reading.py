@@ -268,6 +268,11 @@ class StoreReading:
         return None if dim is None else int(dim)
 
     @property
+    def library(self) -> Library:
+        """The folder's reading side, for rooms that build on stores."""
+        return self._library
+
+    @property
     def encoder(self) -> Encoder | None:
         """The attached encoder."""
         return self._encoder

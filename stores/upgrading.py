@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores import metric as metrics
+from attar.stores.creation import unpack_probes
 from attar.stores.disk import catalog
 from attar.stores.disk.change import Change, plain_json
 from attar.stores.disk.gathered import Gathered, from_parts, from_vectors
@@ -26,6 +27,8 @@ from attar.stores.disk.merge import LARGEST, merge_count
 from attar.stores.disk.pieces import Target
 from attar.stores.errors import StoreError
 from attar.stores.exact import EXACT, ExactCodec
+from attar.stores.inputs import check_queries
+from attar.stores.probes import LEAST_COSINE, row_cosines
 from attar.stores.protocols import Codec
 from attar.stores.scan.exact import Found
 from attar.stores.scan.exact import Target as ScanTarget
@@ -66,10 +69,10 @@ def begin(library: Library, to: Next) -> None:
             f"{meta['upgrade']['encoder']}. Go on with `attar upgrade DIR`, or end it with "
             "--commit or --rollback."
         )
-    if to.fingerprint == meta["fingerprint"]:
+    if _is_same(to, meta):
         raise ValueError(
-            f"An upgrade leads to another model; {to.encoder} has the fingerprint of this store's. "
-            "There is nothing to do."
+            f"An upgrade leads to another model; {to.encoder} gives the vectors that this store "
+            "has already. There is nothing to do."
         )
     with Change(library, "Beginning an upgrade") as change:
         codec = EXACT if to.codec is None else change.add_codec(to.codec)
@@ -87,6 +90,16 @@ def begin(library: Library, to: Next) -> None:
         }
         change.set_meta(upgrade=entry)
         change.set_format(catalog.UPGRADING)
+
+
+def _is_same(to: Next, meta: Mapping[str, Any]) -> bool:
+    """By fingerprint; where one has none, by the probe texts."""
+    if to.fingerprint and meta["fingerprint"]:
+        return bool(to.fingerprint == meta["fingerprint"])
+    old, new = unpack_probes(meta["probes"]), unpack_probes(to.probes)
+    if old is None or new is None or old.shape != new.shape:
+        return False
+    return bool((row_cosines(old, new) >= LEAST_COSINE).all())
 
 
 def entry_of(library: Library) -> dict[str, Any]:
@@ -247,6 +260,8 @@ def both_scores(
 ) -> list[Candidates]:
     """The k best of each model's vectors for the same m queries [m d], [m e], scored by both."""
     snapshot, metric = library.snapshot, str(library.meta["metric"])
+    old = check_queries(old, int(library.meta["dim"]), metric == "cosine")
+    new = check_queries(new, int(entry_of(library)["dim"]), metric == "cosine")
     rows = allowed(library, snapshot, filter)
     width = min(k, sum(int(mask.sum()) for mask in rows))
     if not width:

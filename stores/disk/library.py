@@ -185,8 +185,14 @@ class Library:
         known = self._known()
 
         def _codecs(kind: str) -> Callable[[str], Codec]:
-            dim = meta["upgrade"]["dim"] if kind.startswith("next") else meta["dim"]
-            return lambda name: ExactCodec(int(dim)) if name == EXACT else self.codec_of(name)
+            owner = "upgrade" if kind.startswith("next") else None
+
+            def _codec(name: str) -> Codec:
+                if name != EXACT:
+                    return self.codec_of(name)
+                return ExactCodec(int((meta[owner] if owner else meta)["dim"]))
+
+            return _codec
 
         kinds: dict[str, list[SegmentRow]] = {kind: [] for kind in catalog.KINDS}
         for row in rows:
@@ -244,17 +250,22 @@ class Library:
 
     def names(self, slots: NDArray[np.int64]) -> dict[int, str]:
         """Ids of live slots."""
-        with self.reading() as connection:
-            found: dict[int, str] = {}
-            for chunk in chunks(slots.tolist()):
-                sql = f"SELECT row, id FROM documents WHERE row IN ({marks(chunk)})"
-                found.update(connection.execute(sql, chunk).fetchall())
+        found = self.names_of_live(slots)
         if len(found) != len(slots) or not all(isinstance(n, str) for n in found.values()):
             lost = next(s for s in slots.tolist() if not isinstance(found.get(s), str))
             raise CorruptStoreError(
                 f"Every live vector has a document; slot {lost} has none. Run Store.verify, then "
                 "Store.repair."
             )
+        return found
+
+    def names_of_live(self, slots: NDArray[np.int64]) -> dict[int, str]:
+        """Ids of those of the slots that are live; the others are left out."""
+        with self.reading() as connection:
+            found: dict[int, str] = {}
+            for chunk in chunks(slots.tolist()):
+                sql = f"SELECT row, id FROM documents WHERE row IN ({marks(chunk)})"
+                found.update(connection.execute(sql, chunk).fetchall())
         return found
 
     def slots(self, ids: Sequence[str]) -> dict[str, int]:
