@@ -15,6 +15,7 @@ from attar.cli import (
     search,
     serving,
     shrink,
+    upgrade,
     vision,
 )
 from attar.cli.console import fail
@@ -41,6 +42,7 @@ app.command("export")(maintain.export)
 app.command("import")(maintain.import_)
 app.command("reencode")(maintain.reencode)
 app.command("cluster")(maintain.cluster)
+app.command("upgrade")(upgrade.upgrade)
 app.command("shrink")(shrink.shrink)
 app.command("pack")(archive.pack)
 app.command("unpack")(archive.unpack)

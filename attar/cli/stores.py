@@ -23,7 +23,7 @@ def open_with_encoder(folder: Path, encoder: str | None) -> Store:
                 f"A text query needs an encoder, and {folder} was built from bare vectors; "
                 "pass --encoder NAME."
             )
-        if not _is_safe(named):
+        if not is_safe(named):
             raise ValueError(
                 f"The store names the encoder {named!r}, which is code, an address or a folder; "
                 f"if you trust it, type it yourself: --encoder {named!r}."
@@ -32,7 +32,7 @@ def open_with_encoder(folder: Path, encoder: str | None) -> Store:
     return attar.open(folder, encoder=attar.encoder(encoder))
 
 
-def _is_safe(name: str) -> bool:
+def is_safe(name: str) -> bool:
     """Whether loading it runs no code, calls no address, reads no folder of a store's choice."""
     form, colon, model = name.rpartition(":")
     return (not colon or form in SAFE) and not Path(model).exists()
