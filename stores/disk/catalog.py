@@ -36,7 +36,7 @@ NAME = "catalog.sqlite"
 APPLICATION_ID = 0x41545452
 FORMAT: Final[int] = 2
 """1: texts are plain and the content of the full-text index. 2: texts may be compressed."""
-UPGRADING: Final[int] = 3
+UPGRADING: Final[int] = 1000 + FORMAT
 """Format of a store that holds vectors of two models, from the start of an upgrade to its end: a
 release that knows nothing of upgrades must not open it, though nothing else differs."""
 KINDS = ("codes", "originals", "next", "next-originals")
