@@ -2,11 +2,12 @@
 
 Writers take turns for the lock and each keeps documents of its own; a document's text is a function
 of its id and its version, and its vector of the text, so that any reader can tell a torn state.
-`python -m tests.stores.load FOLDER OPERATIONS` runs two writers and eight readers.
+`python -m tests.stores.load FOLDER MINUTES` runs two writers and eight readers, watching memory.
 """
 
 import multiprocessing
 import random
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -25,11 +26,11 @@ def vector(text):
     return np.random.default_rng(list(text.encode())).normal(size=DIM).astype(np.float32)
 
 
-def write(path, who, wanted, report, stop):
+def write(path, who, wanted, until, report, stop):
     """Hold the lock for some operations, let go, again; reports what must be there at the end."""
     draw, mine, version = random.Random(who), {}, 0
     operations = waits = 0
-    while operations < wanted:
+    while operations < wanted and time.monotonic() < until:
         try:
             store = reopen(path, "w", timeout=draw.choice([0, 2]))
         except StoreLockedError:
@@ -56,7 +57,7 @@ def write(path, who, wanted, report, stop):
     report.put((who, mine, operations, waits))
 
 
-def read(path, who, wanted, report, stop):
+def read(path, who, wanted, until, report, stop):
     """Search, compare every hit with its text, refresh; a snapshot never changes by itself."""
     draw, rounds = random.Random(100 + who), 0
     with reopen(path) as store:
@@ -80,30 +81,54 @@ def read(path, who, wanted, report, stop):
     report.put((f"reader {who}", {}, rounds, 0))
 
 
-def run(path, operations, writers=2, readers=8):
-    """Run the load; returns (documents that must be there, operations of writers, of readers)."""
+def run(path, operations=10**9, writers=2, readers=8, seconds=10**9, every=5.0):
+    """Run the load until a limit; returns (documents that must be there, operations, rounds, memory).
+
+    `memory` is a list per process of its anonymous resident bytes, taken every `every` seconds.
+    """
     context = multiprocessing.get_context("spawn")
     report, stop = context.Queue(), context.Event()
+    until = time.monotonic() + seconds
     jobs = [(write, who) for who in range(writers)] + [(read, who) for who in range(readers)]
     processes = [
-        context.Process(target=work, args=(path, who, operations, report, stop))
+        context.Process(target=work, args=(path, who, operations, until, report, stop))
         for work, who in jobs
     ]
     for process in processes:
         process.start()
-    mine, written, rounds = {}, 0, 0
-    for process in processes[:writers]:
-        process.join()
+    memory = [[] for _ in processes]
+    while any(process.is_alive() for process in processes[:writers]):
+        processes[0].join(every)
+        for series, process in zip(memory, processes, strict=True):
+            series += anonymous_bytes(process.pid)
+        if not processes[0].is_alive():
+            processes[1].join(every)
     stop.set()
-    for process in processes:
-        process.join()
-        assert process.exitcode == 0, process.exitcode
+    mine, written, rounds = {}, 0, 0
     for _ in processes:
         who, some, count, _ = report.get(timeout=60)
         mine |= some
         written += count if isinstance(who, int) else 0
         rounds += count if isinstance(who, str) else 0
-    return mine, written, rounds
+    for process in processes:
+        process.join()
+        assert process.exitcode == 0, process.exitcode
+    return mine, written, rounds, memory
+
+
+def anonymous_bytes(pid):
+    """[RssAnon], or [] of a process that is gone: mapped segments are the page cache's."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return []
+    return [int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon")]
+
+
+def growth(series):
+    """Median of the last quarter over that of the second: the first is warming up."""
+    quarter = len(series) // 4
+    return statistics.median(series[-quarter:]) / statistics.median(series[quarter : 2 * quarter])
 
 
 def check(path, mine):
@@ -114,11 +139,13 @@ def check(path, mine):
 
 
 def main():
-    path, operations = Path(sys.argv[1]), int(sys.argv[2])
+    path, seconds = Path(sys.argv[1]), 60 * float(sys.argv[2])
     Store.create(path, attar.codec("float32")).close()
-    mine, written, rounds = run(path, operations)
+    mine, written, rounds, memory = run(path, seconds=seconds)
     check(path, mine)
     print(f"{written} operations of 2 writers, {rounds} rounds of 8 readers, nothing lost")
+    print("last MB:", *(f"{series[-1] / 2**20:.1f}" for series in memory))
+    print("last quarter / second:", *(f"{growth(series):.3f}" for series in memory))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tests.stores.worlds import documents, names, reopen
 
 def test_writers_and_readers_in_processes(tmp_path):
     Store.create(tmp_path / "s", attar.codec("float32")).close()
-    mine, written, rounds = load.run(tmp_path / "s", 25, writers=2, readers=3)
+    mine, written, rounds, _ = load.run(tmp_path / "s", 25, writers=2, readers=3)
     assert written >= 50
     assert rounds >= 12
     load.check(tmp_path / "s", mine)
