@@ -214,6 +214,28 @@ def test_npy_fuzz_gives_declared_errors_only(client, noise, prefix):
         assert answer.status_code in (200, 400, 409), answer.text
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner),
+    max_leaves=6,
+)
+KEYS = ["vector", "text", "k", "filter", "alpha", "offset", "min_score", "group_by", "group_size"]
+KEYS += ["documents", "replace", "ids"]
+ROUTES = ["search", "documents", "documents/get", "documents/delete"]
+
+
+@given(st.sampled_from(ROUTES), st.dictionaries(st.sampled_from(KEYS), JSON, max_size=4) | JSON)
+@settings(deadline=None, max_examples=80, suppress_health_check=list(HealthCheck))
+def test_any_json_gives_declared_errors_only(client, route, body):
+    try:
+        answer = client.post(f"/v1/{route}", json=body)
+    except ValueError:
+        return  # the client itself refuses NaN
+    assert answer.status_code in (200, 201, 400, 409), answer.text
+    if answer.status_code >= 400:
+        assert answer.json()["error"]
+
+
 def test_npy_is_never_unpickled(client):
     stream = io.BytesIO()
     np.save(stream, np.array([object()]), allow_pickle=True)
