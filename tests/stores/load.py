@@ -82,7 +82,7 @@ def read(path, who, wanted, until, report, stop):
 
 
 def run(path, operations=10**9, writers=2, readers=8, seconds=10**9, every=5.0):
-    """Run the load until a limit; returns (documents that must be there, operations, rounds, memory).
+    """Run until a limit; returns (documents that must be there, operations, rounds, memory).
 
     `memory` is a list per process of its anonymous resident bytes, taken every `every` seconds.
     """
