@@ -11,12 +11,15 @@ export TOKENIZERS_PARALLELISM := false
 	$(PYTHON) -m venv .venv
 	$(PIP) install --quiet --upgrade pip setuptools
 
+# The editable install compiles the kernels: again when one of them changes.
+KERNELS := $(wildcard stores/kernels/*.cpp stores/kernels/*.h stores/kernels/*/*.cpp stores/kernels/*/*.h)
+
 # What the demo needs is much less than what the tests need, so each has a stamp of its own.
-.venv/.demo: pyproject.toml setup.py | .venv/bin/python
+.venv/.demo: pyproject.toml setup.py $(KERNELS) | .venv/bin/python
 	$(PIP) install --quiet --editable ".[text,eval]"
 	touch $@
 
-.venv/.dev: pyproject.toml setup.py | .venv/bin/python
+.venv/.dev: pyproject.toml setup.py $(KERNELS) | .venv/bin/python
 	$(PIP) install --quiet --editable ".[dev]"
 	touch $@ .venv/.demo
 

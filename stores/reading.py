@@ -138,7 +138,9 @@ class StoreReading:
         with self._library.guard:
             hits = self.search(query, max(k, inputs.check_k(fetch_k)), **options)
             names = [str(name) for name in hits.ids[0]]
-            chosen = maximal_marginal_relevance(query[0], self.vectors(names), k, lambda_mult)
+            cosines = hits.scores[0] if self._library.meta["metric"] == "cosine" else None
+            vectors = self.vectors(names)
+            chosen = maximal_marginal_relevance(query[0], vectors, k, lambda_mult, cosines)
         return Hits(hits.ids[:, chosen], hits.scores[:, chosen])
 
     def _queries(self, vector: ArrayLike | None, text: str | Sequence[str] | None) -> Float32:

