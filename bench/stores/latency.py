@@ -1,4 +1,4 @@
-"""Latency of a reader while a writer in another process adds, and memory under mixed load."""
+"""Latency of a reader while a writer in another process adds."""
 
 import multiprocessing
 import os
@@ -88,39 +88,3 @@ def latency(quick: bool) -> Result:
             },
         },
     )
-
-
-@bench("stores/memory", gate="tests/stores/test_store.py")
-def memory(quick: bool) -> Result:
-    """Anonymous memory while one store is changed and searched again and again."""
-    turns, dim = (200, 32) if quick else (3000, 64)
-    marks = []
-    with tempfile.TemporaryDirectory() as folder:
-        with attar.Store.create(Path(folder) / "store", attar.codec("int8")) as store:
-            for turn in range(turns):
-                x = batch(turn, 50, dim)
-                store.upsert([f"d{(turn * 7 + i) % 2000}" for i in range(50)], x, ["text"] * 50)
-                store.delete([f"d{(turn * 3) % 2000}"])
-                store.search(x[:4], 10)
-                if turn % 100 == 99:
-                    store.compact()
-                if (turn + 1) % (turns // 10) == 0:
-                    marks.append(_anonymous_mb())
-    rows = [{"share_done": (i + 1) / 10, "rss_anon_mb": mb} for i, mb in enumerate(marks)]
-    growth = marks[-1] / marks[2]
-    return Result(
-        rows,
-        {"turns": turns, "dim": dim, "documents": 2000, "shortened": "an hour is `turns` larger"},
-        {
-            "flat": {
-                "bar": "RssAnon at the end <= 1.05x of that after three tenths",
-                "measured": round(growth, 3),
-                "met": bool(growth <= 1.05) if not quick else None,
-            }
-        },
-    )
-
-
-def _anonymous_mb() -> float:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(x for x in lines if x.startswith("RssAnon")).split()[1]) / 1024

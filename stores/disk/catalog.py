@@ -46,6 +46,7 @@ _SEGMENT_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,80}\.seg")
 PAGE_BYTES = 8192
 LOG_PAGES = (32 << 20) // PAGE_BYTES
 """Pages of the write-ahead log before it is folded into the catalog."""
+BUSY_MS = 10_000
 
 SCHEMA_1 = (
     "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID",
@@ -242,7 +243,7 @@ def _configure(connection: sqlite3.Connection, write: bool) -> None:
     connection.execute("PRAGMA cell_size_check=ON")
     connection.execute("PRAGMA temp_store=MEMORY")
     connection.execute(f"PRAGMA cache_size=-{(64 if write else 16) << 10}")
-    connection.execute("PRAGMA busy_timeout=10000")
+    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
     if write:
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")

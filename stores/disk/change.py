@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores.disk import catalog, documents
+from attar.stores.disk import catalog, documents, log
 from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.durable import copy_file, explained, fsync_folder, write_file
 from attar.stores.disk.handles import file_crc
@@ -56,6 +56,7 @@ class Change:
 
     def __enter__(self) -> Self:
         self._library.writing.acquire()
+        log.fold(self._library)
         return self
 
     def add_codec(self, codec: Codec) -> str:

@@ -57,6 +57,8 @@ class Library:
         self.write = write
         self._guard = threading.RLock()
         self.writing = threading.RLock()
+        self.patient_from = 0
+        """Size of the log at which to wait for readers again; see `disk.log`."""
         self._load_codec = load_codec
         self._codecs: dict[str, Codec] = {}
         self._pid = os.getpid()

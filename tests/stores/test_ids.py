@@ -1,12 +1,10 @@
-"""Ids are bytes: nothing is folded, cut or read as something else. And a log that readers hold."""
+"""Ids are bytes: nothing is folded, cut or read as something else."""
 
 import unicodedata
 
 import pytest
 
 import attar
-from attar.stores.disk import catalog
-from attar.stores.disk.catalog import NAME
 from attar.stores.store import Store
 from tests.stores.worlds import documents, reopen
 
@@ -37,28 +35,3 @@ def test_ids_that_are_no_text_are_refused(tmp_path, bad):
         with pytest.raises((ValueError, TypeError)):
             store.add(["a", bad], documents(2))
         assert len(store) == 0
-
-
-def test_a_reader_that_stays_does_not_stop_the_writer_and_the_log_shrinks(tmp_path, monkeypatch):
-    """SQLite starts a log again only when nobody reads it: it grows until then, not for ever."""
-    path, log = tmp_path / "s", tmp_path / "s" / f"{NAME}-wal"
-    monkeypatch.setattr(catalog, "LOG_PAGES", 50)
-    Store.create(path, attar.codec("int8")).close()
-    notes = ["n" * 20_000]
-    with reopen(path, "w") as writer:
-
-        def change(times):
-            for i in range(times):
-                writer.upsert([f"d{i % 3}"], documents(1, seed=i), notes)
-            return log.stat().st_size
-
-        writer.add(["first"], documents(1), notes)
-        alone = change(60)
-        with reopen(path) as reader, reader._library.reading():
-            known = len(reader)
-            beside = change(90)
-            assert len(reader) == known
-        after = change(60)
-        assert alone < 1 << 20 < 4 * alone < beside
-        assert after < beside + alone
-    assert not log.exists() or log.stat().st_size == 0
