@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,8 +25,6 @@ from attar.context.cache.codec import Codec, Float8, Floats
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from attar.context.compllm.compressor import CompLLM
 
 _FORMAT = "attar-segments-1"
 _BATCH = 500
@@ -37,6 +35,27 @@ CREATE TABLE IF NOT EXISTS segments (
   checksum BLOB NOT NULL, used INTEGER NOT NULL) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS by_use ON segments (used);
 """
+
+
+class SegmentCompressor(Protocol):
+    """What fills the cache: `CompLLM`, or whatever turns segments of token ids into embeddings."""
+
+    @property
+    def llm(self) -> Any:
+        """The model that reads the embeddings; they come back in its `dtype`."""
+
+    @property
+    def device(self) -> Any:
+        """Where embeddings go."""
+
+    def adapter_hash(self) -> str:
+        """Identify all that decides the embeddings, besides the segment."""
+
+    def size(self, tokens: int) -> int:
+        """Return how many embeddings a segment of so many tokens becomes."""
+
+    def compress_segments(self, segments: Sequence[Sequence[int]]) -> "Tensor":
+        """Return the embeddings of the segments, [m d], in order."""
 
 
 class SegmentCache:
@@ -160,7 +179,9 @@ class SegmentCache:
                     (key, slot, len(codes), _checksum(codes), now),
                 )
 
-    def compress(self, compressor: "CompLLM", segments: Sequence[Sequence[int]]) -> "Tensor":
+    def compress(
+        self, compressor: SegmentCompressor, segments: Sequence[Sequence[int]]
+    ) -> "Tensor":
         """Return the embeddings [m d] of segments in order, computing only what is missing."""
         import torch
 
@@ -170,7 +191,7 @@ class SegmentCache:
         missing = {k: s for k, s in zip(keys, segments, strict=True) if k not in ready}
         if missing:
             flat = compressor.compress_segments(list(missing.values())).float().cpu().numpy()
-            sizes = [compressor.recipe.size(len(s)) for s in missing.values()]
+            sizes = [compressor.size(len(s)) for s in missing.values()]
             parts = np.split(flat, np.cumsum(sizes)[:-1])
             fresh = dict(zip(missing, parts, strict=True))
             self.put(fresh)

@@ -3,6 +3,9 @@
 from attar.context.cache.codec import Float8 as Float8
 from attar.context.cache.codec import Float16 as Float16
 from attar.context.cache.segment_cache import SegmentCache as SegmentCache
+from attar.context.compllm.answers import Prompt as Prompt
+from attar.context.compllm.answers import Writing as Writing
+from attar.context.compllm.answers import write_answers as write_answers
 from attar.context.compllm.compressed import CompressedContext as CompressedContext
 from attar.context.compllm.compressed import kv_bytes as kv_bytes
 from attar.context.compllm.compressor import CompLLM as CompLLM

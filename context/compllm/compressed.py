@@ -1,22 +1,37 @@
 """A compressed context, and answers from it."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-if TYPE_CHECKING:
-    from attar.context.compllm.compressor import CompLLM
+
+class Answering(Protocol):
+    """What answers from a context: `CompLLM`, whose LoRA is off then."""
+
+    tokenizer: Any
+
+    @property
+    def llm(self) -> Any:
+        """The causal LM."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
 
 
 @dataclass(frozen=True)
 class CompressedContext:
-    """Embeddings [m d] that stand for `tokens` tokens of context, ready for the LLM."""
+    """Embeddings [m d] that stand for `tokens` tokens of context, ready for the LLM.
 
-    compressor: "CompLLM"
+    raw: how many of them, at the end, are token embeddings as they are.
+    """
+
+    compressor: Answering
     embeddings: Tensor
     tokens: int
+    raw: int = 0
 
     @property
     def compression(self) -> float:

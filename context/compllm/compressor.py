@@ -6,19 +6,17 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from attar.context.compllm.segments import segment_text
+from attar.context.cache.segment_cache import SegmentCache
+from attar.context.compllm.compressed import CompressedContext
+from attar.context.compllm.segments import recent_start, segment_text
 from attar.context.training import fill
-
-if TYPE_CHECKING:
-    from attar.context.cache.segment_cache import SegmentCache
-    from attar.context.compllm.compressed import CompressedContext
 
 _FORMAT = "attar-compllm-2"
 _SAMPLED = 1 << 14
@@ -79,14 +77,15 @@ class CompLLM(nn.Module):
 
         self.recipe = recipe or Recipe()
         self.tokenizer = tokenizer
-        self._model_hash = fingerprint(llm)
+        self.model_hash = fingerprint(llm)
         config = LoraConfig(
             r=self.recipe.rank, lora_alpha=self.recipe.alpha, target_modules=_linears(llm)
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.adapted_llm = get_peft_model(llm, config)
-        self.adapted_llm.base_model.disable_adapter_layers()
+        self._adapted = True
+        self._switch(False)
         width = llm.get_input_embeddings().embedding_dim
         read = 2 * self.recipe.compression if self.recipe.variant == "pooled" else 1
         self.linear = nn.Linear(read * width, width)
@@ -118,13 +117,24 @@ class CompLLM(nn.Module):
         self.linear.to(self.device)
 
     @contextlib.contextmanager
-    def adapted(self) -> Iterator[None]:
-        """Switch the LoRA on; off again whatever happens."""
-        self.adapted_llm.base_model.enable_adapter_layers()
+    def adapted(self, on: bool = True) -> Iterator[None]:
+        """Switch the LoRA on (or off); back to what it was whatever happens."""
+        before = self._adapted
+        self._switch(on)
         try:
             yield
         finally:
-            self.adapted_llm.base_model.disable_adapter_layers()
+            self._switch(before)
+
+    def _switch(self, on: bool) -> None:
+        if on != self._adapted:
+            base = self.adapted_llm.base_model
+            (base.enable_adapter_layers if on else base.disable_adapter_layers)()
+            self._adapted = on
+
+    def size(self, tokens: int) -> int:
+        """Return how many embeddings a segment of so many tokens becomes."""
+        return self.recipe.size(tokens)
 
     def trained(self) -> dict[str, Tensor]:
         """Return what training changes: the LoRA and the linear, by name."""
@@ -185,19 +195,41 @@ class CompLLM(nn.Module):
         return torch.cat(out)
 
     def compress(
-        self, texts: str | Sequence[str], cache: "SegmentCache | None" = None
-    ) -> "CompressedContext":
-        """Compress one document or several; with a cache, only segments not in it are computed."""
-        from attar.context.compllm.compressed import CompressedContext
-
+        self, texts: str | Sequence[str], cache: SegmentCache | None = None, recent: int = 0
+    ) -> CompressedContext:
+        """Compress one document or several, oldest first; see `context`."""
         if self.tokenizer is None:
             raise ValueError("Text needs a tokenizer: pass one to CompLLM, or use segments of ids.")
         segments = segment_text(texts, self.tokenizer, self.recipe.segment)
-        if cache is None:
-            embeddings = self.compress_segments(segments)
-        else:
-            embeddings = cache.compress(self, segments)
-        return CompressedContext(self, embeddings, sum(len(s) for s in segments))
+        return self.context(segments, cache, recent)
+
+    def context(
+        self,
+        segments: Sequence[Sequence[int]],
+        cache: SegmentCache | None = None,
+        recent: int = 0,
+    ) -> CompressedContext:
+        """Compress segments of token ids, oldest first; the newest may stay raw.
+
+        cache: only segments that are not in it are computed. recent: tokens; as many whole segments
+        at the end as fit into them stay the model's own token embeddings ("compressed old + raw
+        recent"). Segments are never divided for it, so that what is old stays cached while a
+        context grows.
+
+        Raises
+        ------
+        ValueError
+            For `recent` below 0, and whatever `forward` refuses.
+        """
+        self._check(segments)
+        at = recent_start(segments, recent)
+        old, new = segments[:at], [i for s in segments[at:] for i in s]
+        short = self.compress_segments(old) if cache is None else cache.compress(self, old)
+        embed = self.llm.get_input_embeddings()
+        with torch.no_grad():
+            raw = embed(torch.tensor(new, dtype=torch.long, device=self.device)).to(short.dtype)
+        tokens = sum(len(s) for s in segments)
+        return CompressedContext(self, torch.cat([short, raw]), tokens, len(new))
 
     def _check(self, segments: Sequence[Sequence[int]]) -> None:
         vocabulary = self.llm.config.vocab_size
@@ -222,7 +254,7 @@ class CompLLM(nn.Module):
 
     def adapter_hash(self) -> str:
         """Identify model, recipe and adapter: the part of a cache key that segments share."""
-        digest = blake2b(self._model_hash.encode(), digest_size=16)
+        digest = blake2b(self.model_hash.encode(), digest_size=16)
         digest.update(json.dumps(asdict(self.recipe), sort_keys=True).encode())
         for name, value in sorted(self.trained().items()):
             digest.update(name.encode() + _bytes_of(value))
@@ -232,7 +264,7 @@ class CompLLM(nn.Module):
         """Write the adapter as safetensors: float32 tensors, the recipe, the model it is for."""
         tensors = {n: p.detach().float().cpu().contiguous() for n, p in self.trained().items()}
         header = {
-            "format": _FORMAT, "recipe": json.dumps(asdict(self.recipe)), "model": self._model_hash,
+            "format": _FORMAT, "recipe": json.dumps(asdict(self.recipe)), "model": self.model_hash,
         }  # fmt: skip
         save_file(tensors, str(path), metadata=header)
 

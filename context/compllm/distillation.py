@@ -49,7 +49,7 @@ def distillation_loss(compressor: CompLLM, samples: Sequence[Sample]) -> Tensor:
     flat = compressor([segment for segments in pieces for segment in segments])
     losses = []
     taken = 0
-    with compressor.adapted_llm.disable_adapter():
+    with compressor.adapted(False):
         for sample, segments in zip(samples, pieces, strict=True):
             context = torch.cat(flat[taken : taken + len(segments)])
             taken += len(segments)

@@ -29,6 +29,23 @@ def cut(ids: Sequence[int], size: int = 20, starts: Iterable[int] = (0,)) -> lis
     ]
 
 
+def recent_start(segments: Sequence[Sequence[int]], recent: int) -> int:
+    """Return the index of the first segment that stays raw: whole ones, within `recent` tokens.
+
+    Raises
+    ------
+    ValueError
+        For `recent` below 0.
+    """
+    if recent < 0:
+        raise ValueError(f"recent is a number of tokens >= 0, got {recent}.")
+    at, room = len(segments), recent
+    while at and len(segments[at - 1]) <= room:
+        at -= 1
+        room -= len(segments[at])
+    return at
+
+
 def segment_text(
     texts: str | Sequence[str], tokenizer: Any, size: int = 20, fill: float = 0.5
 ) -> list[list[int]]:

@@ -29,8 +29,9 @@ def train(
     """
 
     def gradient(step: int) -> Tensor:
+        samples = batches(step)
         with compressor.adapted():
-            loss = distillation_loss(compressor, batches(step))
+            loss = distillation_loss(compressor, samples)
             # Inside: switching the LoRA off also stops its gradients.
             loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
