@@ -21,5 +21,6 @@ from attar.context.ratio import from_rate as from_rate
 from attar.context.ratio import from_removed as from_removed
 from attar.context.ratio import to_rate as to_rate
 from attar.context.ratio import to_removed as to_removed
+from attar.context.text.embedded import EncoderScore as EncoderScore
 from attar.context.text.select import Select as Select
 from attar.context.text.truncate import Truncate as Truncate

@@ -50,6 +50,7 @@ app.command("serve")(serving.serve)
 
 context = typer.Typer(help="Shorter prompts in front of an LLM.", no_args_is_help=True)
 context.command("serve")(serving.serve_context)
+context.command("purge")(serving.purge_context)
 app.add_typer(context, name="context")
 
 images = typer.Typer(help="Fewer, cleaner image tokens.", no_args_is_help=True)

@@ -90,6 +90,8 @@ class SegmentCache:
         folder = None if path is None else Path(path)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            # Journals of SQLite take the mode of their database.
+            os.close(os.open(folder / "index.sqlite", os.O_RDWR | os.O_CREAT, 0o600))
         name = ":memory:" if folder is None else str(folder / "index.sqlite")
         self._db = sqlite3.connect(name, check_same_thread=False, timeout=60, isolation_level=None)
         try:

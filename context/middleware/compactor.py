@@ -160,7 +160,7 @@ class Compactor:
                     raise
                 state = replace(state, sent=n, broke=False)
             broke = state.broke or (broke and bool(known))
-            self.memory.put(keys[n], state)
+            self.memory.put(keys[n], state, scope)
         return before, replace(state, broke=broke)
 
     def _step(self, request: Request, state: State) -> State:

@@ -1,8 +1,9 @@
 """What was sent: states of conversations, remembered by a hash of their messages."""
 
 import threading
+import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 
@@ -28,37 +29,61 @@ class State:
 
 
 class Memory:
-    """States by key, the `size` most recently used; for several threads. Lost with the process."""
+    """States by key, the `size` most recently used; for several threads. Lost with the process.
 
-    def __init__(self, size: int = 4096) -> None:
+    ttl: seconds after its last use until a state is forgotten; None for never.
+    """
+
+    def __init__(
+        self,
+        size: int = 4096,
+        ttl: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if size < 1:
             raise ValueError(f"A memory holds at least one state, got size {size}.")
-        self._size = size
-        self._states: OrderedDict[bytes, State] = OrderedDict()
+        if ttl is not None and ttl <= 0:
+            raise ValueError(f"ttl is None or a number of seconds above 0, got {ttl}.")
+        self._size, self.ttl, self._clock = size, ttl, clock
+        # Least recently used first, so that what is too old is at the front, too.
+        self._states: OrderedDict[bytes, tuple[State, str, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def longest(self, keys: Sequence[bytes]) -> tuple[int, State]:
         """Return the last index > 0 with a known key, and its state; else 0 and a fresh one."""
         with self._lock:
+            self._expire()
             for n in range(len(keys) - 1, 0, -1):
                 found = self._states.get(keys[n])
                 if found is not None:
-                    self._states.move_to_end(keys[n])
-                    return n, found
+                    self._use(keys[n], found[0], found[1])
+                    return n, found[0]
         return 0, State()
 
-    def put(self, key: bytes, state: State) -> None:
-        """Remember a state."""
+    def put(self, key: bytes, state: State, scope: str = "") -> None:
+        """Remember a state of a conversation of `scope`."""
         with self._lock:
-            self._states[key] = state
-            self._states.move_to_end(key)
+            self._expire()
+            self._use(key, state, scope)
             while len(self._states) > self._size:
                 self._states.popitem(last=False)
 
-    def forget(self) -> None:
-        """Forget everything."""
+    def forget(self, scope: str | None = None) -> int:
+        """Forget the states of a scope, or everything; return how many."""
         with self._lock:
-            self._states.clear()
+            gone = [k for k, (_, of, _) in self._states.items() if scope in (None, of)]
+            for key in gone:
+                del self._states[key]
+        return len(gone)
+
+    def _use(self, key: bytes, state: State, scope: str) -> None:
+        self._states[key] = state, scope, self._clock()
+        self._states.move_to_end(key)
+
+    def _expire(self) -> None:
+        oldest = float("-inf") if self.ttl is None else self._clock() - self.ttl
+        while self._states and next(iter(self._states.values()))[2] <= oldest:
+            self._states.popitem(last=False)
 
     def __len__(self) -> int:
         return len(self._states)

@@ -47,6 +47,8 @@ class Originals:
         if path is not None:
             _private_file(Path(path))
         self._db = sqlite3.connect(str(path or ":memory:"), check_same_thread=False)
+        # What is forgotten is also overwritten in the file.
+        self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction() as db:
             db.executescript(_SCHEMA)
             if db.execute("SELECT count(*) FROM secret").fetchone()[0] == 0:
@@ -77,10 +79,18 @@ class Originals:
             found = db.execute(query, values).fetchone()
         return str(found[0]) if found else None
 
-    def purge(self, key: str | None = None, conversation: str | None = None) -> int:
-        """Forget the originals of a key, of one conversation, or all; return how many."""
+    def purge(
+        self, key: str | None = None, conversation: str | None = None, expired: bool = False
+    ) -> int:
+        """Forget the originals of a key, of one conversation, or all; return how many.
+
+        expired: only those whose time is over (they are not served any more, and go by themselves
+        when the next text is kept).
+        """
         where: list[str] = ["1"]
-        values: list[bytes] = []
+        values: list[object] = []
+        if expired:
+            where, values = [*where, "expires <= ?"], [*values, self._clock()]
         if key is not None:
             where, values = [*where, "scope = ?"], [*values, self._hashed(key)]
         if conversation is not None:

@@ -18,6 +18,17 @@ class Prices:
         if min(self.input, self.cache_read, self.write) < 0:
             raise ValueError(f"Prices are not negative, got {self}.")
 
+    @staticmethod
+    def parse(text: str) -> "Prices":
+        """Read `INPUT,CACHE_READ[,CACHE_WRITE]`, such as 3,0.3,3.75."""
+        try:
+            numbers = [float(part) for part in text.split(",")]
+        except ValueError:
+            numbers = []
+        if not 2 <= len(numbers) <= 3:
+            raise ValueError(f"Prices are INPUT,CACHE_READ[,CACHE_WRITE], got {text!r}.")
+        return Prices(*numbers)
+
     @property
     def write(self) -> float:
         """What a cached token costs when first seen; the plain price where none is given."""

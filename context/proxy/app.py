@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
@@ -21,7 +21,7 @@ from attar.context.proxy.upstream import StreamedBody, Upstream
 
 _LOG = logging.getLogger("attar.context")
 _INLINE_BYTES = 64 << 10
-_KEYS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
+KEYS = (b"authorization", b"x-api-key", b"api-key", b"x-goog-api-key")
 
 
 @dataclass
@@ -55,6 +55,7 @@ class Proxy:
         self.settings = settings
         self.compactor = settings.compactor()
         self.originals = Originals(settings.originals, settings.ttl)
+        self.originals.purge(expired=True)
         self.upstream = Upstream(settings.upstream, settings.connect, settings.stall)
         self.statistics = Statistics()
 
@@ -106,8 +107,13 @@ class Proxy:
         return PlainTextResponse(text)
 
     async def purge(self, request: Request) -> Response:
-        """DELETE /attar/originals: forget all originals of this key."""
-        return JSONResponse({"purged": self.originals.purge(_key_of(request.scope))})
+        """DELETE /attar/originals[?conversation=…]: forget all, or one conversation, of this key.
+
+        What is remembered of the key's conversations goes with them.
+        """
+        key, conversation = _key_of(request.scope), request.query_params.get("conversation")
+        purged = self.originals.purge(key, conversation)
+        return JSONResponse({"purged": purged, "forgotten": self.compactor.memory.forget(key)})
 
     async def stats(self, request: Request) -> Response:
         """GET /attar/stats: counts since the start."""
@@ -137,5 +143,32 @@ def create_app(settings: ProxySettings) -> Starlette:
 
 def _key_of(scope: Any) -> str:
     """Identify the caller by a hash of the key headers; the keys themselves are not kept."""
-    found = [k + b"=" + v for k, v in scope["headers"] if k in _KEYS]
+    return caller(scope["headers"])
+
+
+def caller_from(text: str, environment: Mapping[str, str]) -> str:
+    """Return `caller` for HEADER=VARIABLE: the key is read from a variable, never from a command.
+
+    Raises
+    ------
+    ValueError
+        For a header that carries no key, or a variable that is not set.
+    """
+    header, _, variable = text.partition("=")
+    name = header.strip().lower().encode()
+    if name not in KEYS or not environment.get(variable):
+        known = ", ".join(k.decode() for k in KEYS)
+        raise ValueError(
+            f"A caller is HEADER=VARIABLE, with one of {known} and an environment variable that "
+            f"holds its value, got {text!r}."
+        )
+    return caller([(name, environment[variable].encode())])
+
+
+def caller(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """Return what stands for a caller everywhere: a hash of the headers that carry keys.
+
+    headers: with lower-case names; those that carry no key are ignored.
+    """
+    found = [k + b"=" + v for k, v in headers if k in KEYS]
     return blake2b(b"\n".join(sorted(found)), digest_size=16).hexdigest()

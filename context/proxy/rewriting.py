@@ -71,7 +71,8 @@ def rewrite(compactor: Compactor, route: Route, body: bytes, scope: str) -> Rewr
     report = result.report
     if report.error is not None:
         return passed(body, report.error)
-    return Rewritten(new, tuple(_headers(report)), result.originals, conversation, report)
+    headers = (*_headers(report), ("x-attar-conversation", conversation))
+    return Rewritten(new, headers, result.originals, conversation, report)
 
 
 def passed(body: bytes, reason: str) -> Rewritten:
@@ -104,6 +105,8 @@ def _headers(report: Report) -> list[tuple[str, str]]:
         headers.append(("x-attar-shadow", "1"))
     if report.money is not None:
         headers.append(("x-attar-money", f"{report.money:.6f}"))
+    if report.original_money is not None:
+        headers.append(("x-attar-original-money", f"{report.original_money:.6f}"))
     return headers
 
 

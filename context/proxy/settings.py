@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from attar.context.middleware.compaction import TextCompressor
 from attar.context.middleware.compactor import Compactor
+from attar.context.middleware.memory import Memory
 from attar.context.middleware.report import Prices
 
 
@@ -17,8 +18,9 @@ class ProxySettings:
     upstream: http(s)://host[:port][/prefix]; the path of a request is appended to the prefix.
     budget … label: see `attar.context.compress`. enabled=False passes everything through, byte for
     byte; shadow=True passes everything through and reports what would have been done.
-    originals: a SQLite file for the originals (mode 0600), None for memory; ttl: seconds they are
-    kept. Histories are replayed (`Compactor`), so that a restart changes nothing.
+    originals: a SQLite file for the originals (mode 0600), None for memory; ttl: seconds that they,
+    and what is remembered of a conversation, are kept after its last request. Histories are
+    replayed (`Compactor`), so that a restart changes nothing.
     connect, stall: seconds until a connection attempt, or silence of the upstream, is given up.
     max_body: bytes up to which a request is read for compression; larger ones pass through.
     """
@@ -46,6 +48,8 @@ class ProxySettings:
         parts = urlsplit(self.upstream)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.query:
             raise ValueError(f"upstream is http(s)://host[:port][/prefix], got {self.upstream!r}.")
+        if self.ttl <= 0:
+            raise ValueError(f"ttl is a number of seconds above 0, got {self.ttl}.")
         if min(self.connect, self.stall) <= 0 or self.max_body < 1:
             raise ValueError(
                 f"connect, stall and max_body are above 0, got {self.connect}, {self.stall}, "
@@ -59,5 +63,5 @@ class ProxySettings:
             tool_results=self.tool_results, compress_json=self.compress_json,
             compress_errors=self.compress_errors, image_tokens=self.image_tokens,
             prices=self.prices, enabled=self.enabled, shadow=self.shadow, label=self.label,
-            replay=True,
+            replay=True, memory=Memory(ttl=self.ttl),
         )  # fmt: skip

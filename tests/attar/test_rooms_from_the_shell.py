@@ -93,6 +93,40 @@ def test_the_context_proxy_passes_what_it_does_not_read(folder: Path) -> None:
             assert client.get("/attar/stats").status_code == 200
 
 
+def test_the_context_proxy_keeps_originals_and_they_are_purged(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "originals.sqlite"
+    old = {"role": "user", "content": "Pump seven is fine today. " * 300}
+    rest = [{"role": "assistant", "content": "ok"}, {"role": "user", "content": "and now?"}]
+    body = {"messages": [old, *rest]}
+    with running("serve", folder, port=(upstream := free_port())):
+        proxy = ("context", "serve", "--upstream", f"http://127.0.0.1:{upstream}")
+        options = ("--budget", 1000, "--originals", file, "--ttl", 600, "--prices", "3,0.3")
+        with running(*proxy, *options, port=free_port()) as client:
+            for key in ("one", "two"):
+                headers = {"authorization": f"Bearer {key}"}
+                got = client.post("/v1/chat/completions", json=body, headers=headers).headers
+                assert float(got["x-attar-compression"]) > 2 and float(got["x-attar-money"]) > 0
+    assert file.stat().st_mode & 0o777 == 0o600
+    monkeypatch.setenv("ATTAR_TEST_KEY", "Bearer one")
+    assert "0 originals" in attar_command("context", "purge", file, "--expired").out
+    one = attar_command("context", "purge", file, "--key", "Authorization=ATTAR_TEST_KEY")
+    assert "1 originals" in one.out, one.err
+    other = attar_command("context", "purge", file, "--conversation", "none")
+    assert "0 originals" in other.out
+    talk = ("--conversation", got["x-attar-conversation"])
+    assert "1 originals" in attar_command("context", "purge", file, *talk).out
+    assert "0 originals" in attar_command("context", "purge", file).out
+    for bad in ("Accept=ATTAR_TEST_KEY", "Authorization=ATTAR_NO_SUCH", "Authorization"):
+        refused = attar_command("context", "purge", file, "--key", bad)
+        assert refused.code == 2 and "HEADER=VARIABLE" in refused.err
+    missing = attar_command("context", "purge", tmp_path / "none.sqlite")
+    assert missing.code == 2 and not (tmp_path / "none.sqlite").exists()
+    assert attar_command("context", "serve", "--upstream", "http://x", "--budget", 9,
+                         "--prices", "3").code == 2  # fmt: skip
+
+
 def test_a_student_is_distilled_from_a_folder_of_images(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     for i in range(2):

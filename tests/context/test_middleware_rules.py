@@ -260,6 +260,30 @@ def test_a_memory_is_bounded_and_forgets():
         Memory(0)
 
 
+def test_a_memory_forgets_after_its_time_and_by_scope():
+    now = [0.0]
+    memory = Memory(ttl=10, clock=lambda: now[0])
+    compactor = Compactor(BUDGET, memory=memory)
+    messages = chat(3, 16)
+    requests = list(requests_of(messages))
+    for request in requests[:-1]:
+        compactor.compress(request, scope="a")
+    first = compactor.compress(requests[-1], scope="a").report
+    assert first.compactions > 1
+    now[0] = 9.0
+    assert compactor.compress(requests[-1], scope="a").report.compactions == first.compactions
+    now[0] = 18.9  # ten seconds count from the last use
+    assert compactor.compress(requests[-1], scope="a").report.compactions == first.compactions
+    compactor.compress(requests[0], scope="b")
+    assert len(memory) >= 2
+    assert memory.forget("b") == 1 and memory.forget("c") == 0
+    now[0] = 29.0
+    assert compactor.compress(requests[-1], scope="a").report.compactions == 1
+    assert len(memory) == 1 and memory.forget() == 1 and len(memory) == 0
+    with pytest.raises(ValueError, match="ttl"):
+        Memory(ttl=0)
+
+
 def test_moving_cache_marks_does_not_move_compactions():
     breaks = {}
     for marked in (False, True):

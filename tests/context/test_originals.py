@@ -53,3 +53,20 @@ def test_the_file_is_private_and_holds_no_key(tmp_path):
     path.chmod(0o644)
     with pytest.raises(PermissionError, match="chmod 600"):
         Originals(path)
+
+
+def test_what_is_forgotten_is_gone_from_the_file(tmp_path):
+    now = [0.0]
+    path = tmp_path / "o.sqlite"
+    store = Originals(path, ttl=10, clock=lambda: now[0])
+    store.put(["a secret text " * 50], key="k1")
+    store.put(["another secret " * 50], key="k2")
+    store.put(["a third secret " * 50], key="k3")
+    assert store.purge(key="k1") == 1 and store.purge(expired=True) == 0
+    now[0] = 10.0
+    assert store.purge(key="k2", expired=True) == 1
+    store.close()
+    left = path.read_bytes()
+    assert b"a third secret" in left
+    assert b"a secret text" not in left and b"another secret" not in left
+    assert not [f for f in tmp_path.iterdir() if f != path]

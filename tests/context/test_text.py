@@ -1,10 +1,12 @@
 """Counting, truncation, selection, division and ratios."""
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from attar.context import (
+    EncoderScore,
     Select,
     Truncate,
     compression,
@@ -77,6 +79,36 @@ def test_selection_takes_any_score_and_refuses_a_wrong_one():
     assert "Three" in only(text, 4, "", WORDS)
     with pytest.raises(ValueError, match="one number per sentence"):
         Select(lambda sentences, query: [1.0])(text, 3, "", WORDS)
+
+
+class Vowels:
+    """An encoder of the Protocol: which vowels a text has, nothing else."""
+
+    name, dim, fingerprint = "vowels", 5, "0"
+
+    def encode_documents(self, texts):
+        assert texts and all(t.strip() for t in texts)
+        return np.array([[t.lower().count(v) for v in "aeiou"] for t in texts], np.float32)
+
+    encode_queries = encode_documents
+
+
+def test_sentences_are_scored_by_an_encoder():
+    sentences = ["Aa. ", "Ooo. ", "\n", "Oo a. "]
+    plain = EncoderScore(Vowels(), lexical=0.0)
+    assert plain(sentences, "oo") == pytest.approx([0.0, 1.0, -1.0, 2 / 5**0.5])
+    assert plain(["\n"], "oo") == lexical_score(["\n"], "oo")
+    assert plain(sentences, " ") == lexical_score(sentences, " ")
+    words = np.array(lexical_score(sentences, "oo"))
+    mixed = EncoderScore(Vowels(), lexical=0.7)(sentences, "oo")
+    assert mixed == pytest.approx(
+        np.array([0.0, 1.0, -1.0, 2 / 5**0.5]) + 0.7 * words / words.max()
+    )
+    text = "A sad cat. " * 9 + "Moon of joy. " + "A fat rat. " * 9
+    short = Select(plain)(text, 8, "who took root", WORDS)
+    assert "Moon of joy." in short and "Moon" not in select(text, 8, "who took root", WORDS)
+    with pytest.raises(ValueError, match="lexical"):
+        EncoderScore(Vowels(), lexical=-1)
 
 
 def test_scores_prefer_rare_words_and_identifiers():

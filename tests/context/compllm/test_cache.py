@@ -181,3 +181,11 @@ def test_codecs_round_trip_within_their_step(seed, n, dim, power, codec):
         assert (np.abs(x - y) <= np.maximum(np.abs(x) / 16, largest / 224 / 512) * 1.001).all()
     elif power <= 12:
         assert (np.abs(x - y) <= np.maximum(np.abs(x) / 2048, 2.0**-25) * 1.001).all()
+
+
+def test_a_shared_folder_is_for_its_owner_only(tmp_path):
+    tmp_path.chmod(0o755)
+    cache = SegmentCache(32, path=tmp_path)
+    cache.put({cache.key("m", [1]): vectors(3)})
+    modes = {f.name: f.stat().st_mode & 0o777 for f in tmp_path.iterdir()}
+    assert {"index.sqlite", "codes.bin"} <= set(modes) and set(modes.values()) == {0o600}

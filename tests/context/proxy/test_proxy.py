@@ -1,16 +1,18 @@
 """The proxy against a scripted upstream on loopback: what passes, what changes, what breaks."""
 
 import asyncio
+import contextlib
 import gzip
 import http.client
 import json
 import socket
+import sqlite3
 import time
 
 import httpx
 import pytest
 
-from attar.context import Compactor, Originals
+from attar.context import Compactor, Originals, Prices
 from attar.context.proxy import ProxySettings, create_app, serve
 from tests.context.conversations import FORMATS, requests_of
 from tests.context.proxy.upstream import ScriptedUpstream, Server, event_of
@@ -207,9 +209,78 @@ def test_originals_are_served_to_their_key_and_purged(upstream, tmp_path):
     assert file.stat().st_mode & 0o777 == 0o600 and b"sk-one" not in file.read_bytes()
 
 
-def test_originals_that_cannot_be_kept_are_not_shortened(upstream, monkeypatch):
-    import sqlite3
+def test_originals_of_one_conversation_are_purged(upstream, tmp_path):
+    server = start(upstream, originals=tmp_path / "o.sqlite")
+    places, names = [], []
+    for seed in (3, 4):
+        messages = FORMATS["chat"](seed, 12)
+        body = json.dumps({"messages": messages})
+        _, headers, _ = ask(server, "POST", "/v1/chat/completions", body, KEY)
+        names.append(reports(headers)["x-attar-conversation"])
+        change = Compactor(BUDGET, replay=True).compress(messages).report.changes[0]
+        places.append(f"/attar/originals/{change.original}")
+    assert names[0] != names[1]
+    other = {"x-api-key": "sk-two"}
+    purge = f"/attar/originals?conversation={names[0]}"
+    assert json.loads(ask(server, "DELETE", purge, headers=other)[2]) == {
+        "purged": 0, "forgotten": 0,
+    }  # fmt: skip
+    done = json.loads(ask(server, "DELETE", purge, headers=KEY)[2])
+    assert done["purged"] > 0 and done["forgotten"] > 0
+    assert [ask(server, "GET", p, headers=KEY)[0] for p in places] == [404, 200]
+    server.close()
 
+
+def test_what_is_kept_is_forgotten_after_ttl(upstream, tmp_path):
+    file = tmp_path / "o.sqlite"
+    server, before = start(upstream, originals=file, ttl=600), time.time()
+    messages = FORMATS["chat"](3, 12)
+    ask(server, "POST", "/v1/chat/completions", json.dumps({"messages": messages}), KEY)
+    change = Compactor(BUDGET, replay=True).compress(messages).report.changes[0]
+    place = f"/attar/originals/{change.original}"
+    assert ask(server, "GET", place, headers=KEY)[0] == 200
+    with contextlib.closing(sqlite3.connect(file)) as db, db:
+        until = [t for (t,) in db.execute("SELECT expires FROM originals")]
+        assert until and all(before + 600 <= t <= time.time() + 600 for t in until)
+        db.execute("UPDATE originals SET expires = expires - 601")  # as if ten minutes went by
+    assert ask(server, "GET", place, headers=KEY)[0] == 404
+    server.close()
+    start(upstream, originals=file, ttl=600).close()
+    with contextlib.closing(sqlite3.connect(file)) as db:
+        assert db.execute("SELECT count(*) FROM originals").fetchone() == (0,)
+    assert ProxySettings("http://x", 100, ttl=7).compactor().memory.ttl == 7
+
+
+def test_keys_are_forwarded_and_errors_of_a_shortened_request_are_unchanged(upstream, proxied):
+    body = json.dumps({"messages": FORMATS["chat"](3, 12)})
+    path = "/status/429/v1/chat/completions"
+    direct = ask(upstream, "POST", path, body, KEY)
+    through = ask(proxied, "POST", path, body, KEY)
+    sent = upstream.requests[-1]
+    assert b"authorization: bearer sk-one" in sent[0].lower() and len(sent[1]) < len(body)
+    assert through[0] == direct[0] == 429 and through[2] == direct[2]
+    kept = [(k.lower(), v) for k, v in through[1] if not k.startswith("x-attar")]
+    assert kept == [(k.lower(), v) for k, v in direct[1]] and ("retry-after", "7") in kept
+
+
+def test_the_report_has_money_reads_writes_and_breaks(upstream):
+    server = start(upstream, prices=Prices.parse("3,0.3,3.75"))
+    library = Compactor(BUDGET, replay=True, prices=Prices(3.0, 0.3, 3.75))
+    seen = 0
+    for messages in list(requests_of(FORMATS["chat"](3, 12)))[::2]:
+        body = json.dumps({"messages": messages})
+        _, headers, _ = ask(server, "POST", "/v1/chat/completions", body, KEY)
+        report, expected = reports(headers), library.compress(messages).report
+        assert report["x-attar-money"] == f"{expected.money:.6f}"
+        assert report["x-attar-original-money"] == f"{expected.original_money:.6f}"
+        for name in ("cache_reads", "cache_writes", "cache_breaks", "original_tokens"):
+            assert report[f"x-attar-{name.replace('_', '-')}"] == str(getattr(expected, name))
+        seen += expected.cache_breaks
+    assert seen
+    server.close()
+
+
+def test_originals_that_cannot_be_kept_are_not_shortened(upstream, monkeypatch):
     def full(*_):
         raise sqlite3.OperationalError("database or disk is full")
 
@@ -315,6 +386,8 @@ def test_settings_are_validated():
             ProxySettings(bad, 100)
     with pytest.raises(ValueError, match="above 0"):
         ProxySettings("http://x", 100, stall=0)
+    with pytest.raises(ValueError, match="ttl"):
+        ProxySettings("http://x", 100, ttl=0)
     with pytest.raises(ValueError, match="budget"):
         create_app(ProxySettings("http://x", 0))
     with pytest.raises(ValueError, match="port"):
