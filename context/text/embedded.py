@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from attar.context.text.select import lexical_score
 from attar.stores.protocols import Encoder
@@ -38,6 +39,7 @@ class EncoderScore:
         return [float(s) for s in scores + self.lexical * words / max(words.max(), 1e-9)]
 
 
-def _unit(x: np.ndarray) -> np.ndarray:
+def _unit(x: NDArray[np.float32]) -> NDArray[np.float64]:
     vectors = np.asarray(x, dtype=np.float64)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    sizes = np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    return np.asarray(vectors / sizes)
