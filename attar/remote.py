@@ -11,14 +11,14 @@ URL is given here.
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from attar.encoders import encoder as make_encoder
 from attar.retrieval.extras import require
+from attar.stores.closing import Closing
 from attar.stores.errors import StoreError
 from attar.stores.inputs import check_k, check_queries
 from attar.stores.probes import check_encoder
@@ -42,7 +42,7 @@ class RemoteHits(Hits):
     missing: tuple[str, ...] = ()
 
 
-class RemoteStore:
+class RemoteStore(Closing):
     """The shards at `urls` as one store for reading; a context manager closes it.
 
     urls: of servers, `http(s)://host:port`, each a shard or a group of them; ids are unique over
@@ -159,17 +159,6 @@ class RemoteStore:
         """Close the connections."""
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._client.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _asked(
         self, method: str, path: str, body: Any = None

@@ -7,7 +7,6 @@ slots in sequence, the first a multiple of m, because only whole documents are a
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -15,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from attar.stores import inputs
 from attar.stores import metric as metrics
+from attar.stores.closing import Closing
 from attar.stores.disk.library import Library
 from attar.stores.kernels.maxsim import best_in_groups, sum_of_best
 from attar.stores.protocols import Codec, Recipe
@@ -28,7 +28,7 @@ from attar.stores.types import Float32, Hits, Query
 KEY = "vectors_per_id"
 
 
-class MultiStore:
+class MultiStore(Closing):
     """A store of documents with m vectors each. Made by `create`; `MultiStore(store)` reopens one.
 
     score(question, document) = sum over the question's vectors of the best score with one of the
@@ -117,17 +117,6 @@ class MultiStore:
     def close(self) -> None:
         """Close the store."""
         self.store.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _best(
         self,
