@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.scan.bound import margins
+from attar.stores.scan.pages import pager_of
 from attar.stores.score import scores
 from attar.stores.snapshot import Part
 from attar.stores.types import Float32, Query
@@ -114,11 +115,14 @@ def _blocks(
     """Ranges of rows where most may be hits, lists of rows where few may."""
     for index, target in enumerate(targets):
         step = max(1, block_bytes // (4 * max(1, target.part.codec.layout.dim)))
+        pager = pager_of(target.part)
         n = len(target.rows)
         if 2 * int(target.rows.sum()) >= n:
+            step = step if pager is None else min(step, pager.in_order)
             for start in range(0, n, step):
                 yield index, slice(start, min(start + step, n))
         else:
+            step = step if pager is None else min(step, pager.rows)
             rows = np.flatnonzero(target.rows)
             for start in range(0, len(rows), step):
                 yield index, rows[start : start + step]
@@ -170,10 +174,18 @@ def _rescore(targets: list[Target], m: int, frontier: Frontier) -> list[Found]:
 def _canonical(
     target: Target, q: int, rows: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], Float32]:
-    part = target.part
-    levels = part.codec.layout.unpack(part.codes(rows))
-    with np.errstate(under="ignore"):
-        exact = scores(target.query.coords[q], target.query.const[q], levels, part.sqnorm(rows))
+    part, query = target.part, target.query
+    pager = pager_of(part)
+    step = len(rows) if pager is None else pager.rows
+    exact = np.empty(len(rows), np.float32)
+    for first in range(0, len(rows), step):
+        some = rows[first : first + step]
+        levels = part.codec.layout.unpack(part.codes(some))
+        with np.errstate(under="ignore"):
+            exact[first : first + step] = scores(
+                query.coords[q], query.const[q], levels, part.sqnorm(some)
+            )
+        part.segment.release()
     return part.slots_of(rows), exact
 
 

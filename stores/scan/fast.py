@@ -17,12 +17,12 @@ from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
 from attar.stores.cascade.saved import Shelf
 from attar.stores.cascade.search import Widths, approximate, certified
-from attar.stores.disk.residency import PAGE
 from attar.stores.disk.segment import Segment
-from attar.stores.kernels.exact import Pager, exact_top, source
+from attar.stores.kernels.exact import exact_top, source
 from attar.stores.kernels.library import native_level, thread_count
 from attar.stores.scan.exact import Found, Target, scan
 from attar.stores.scan.how import RECALL, How
+from attar.stores.scan.pages import pager_of
 from attar.stores.snapshot import Part
 from attar.stores.types import Float32, Query
 
@@ -88,17 +88,6 @@ class Scanner:
             if found is None or index is not self._cascade:
                 found = self._calibration.widths[recall] = calibrated(index, recall)
             return found
-
-
-def pager_of(part: Part) -> Pager | None:
-    """How many rows of a limited segment may be touched at once; None without a limit."""
-    room = part.segment.room
-    if room is None:
-        return None
-    fields = part.codec.layout.fields
-    pages = sum(PAGE * (2 + field.bytes_per_vector // PAGE) for field in fields)
-    width = sum(field.bytes_per_vector for field in fields)
-    return Pager(max(1, room // pages), max(1, room // width), part.segment.release)
 
 
 _SCANNERS: WeakKeyDictionary[Segment, Scanner] = WeakKeyDictionary()

@@ -52,11 +52,15 @@ def test_hits_are_the_same_and_pages_are_let_go(folder):
     del store
     fast._SCANNERS.clear()
     with attar.open(path, budget="2.2MB") as store:
-        for some, exact in ((wanted, True), (near, False)):
-            found = store.search(asked, 10, exact=exact)
+        for some, exact, impl in (
+            (wanted, True, "auto"),
+            (wanted, True, "numpy"),
+            (near, False, "auto"),
+        ):
+            found = store.search(asked, 10, exact=exact, impl=impl)
             np.testing.assert_array_equal(found.ids, some.ids)
             np.testing.assert_array_equal(found.scores, some.scores)
-        assert mapped_bytes(path) < 1.6e6
+            assert mapped_bytes(path) < 1.6e6
         few = store.search(asked[:1], 10, filter={"no": 1})
         assert few.ids.shape == (1, 0)
 

@@ -120,6 +120,8 @@ def test_a_damaged_file_is_left_aside(tmp_path, caplog, suffix, damage):
         same(store.search(queries, 10), truth)
         assert share(store.search(queries, 10, exact=False, recall=0.95), truth) >= 0.93
         assert store.verify().whole
+        # Without the native library searches never look at sketches.
+        fast.scanner(store.library.snapshot.parts[0]).cascade()
     assert "Store.cluster" in caplog.text
 
 
