@@ -66,6 +66,21 @@ def test_a_store_lives_on(tmp_path):
         assert store.store.verify().problems == ()
 
 
+def test_a_document_may_lie_in_two_segments(tmp_path):
+    """As an import in batches leaves it: its score is still the best over all of its rows."""
+    ids, x = documents(2)
+    rows = [f"{i}#{j}" for i in ids for j in range(M)]
+    flat = x.reshape(-1, D)
+    with MultiStore.create(tmp_path / "s", attar.codec("float32"), M) as store:
+        store.store.add(rows[:4], flat[:4])
+        store.store.add(rows[4:], flat[4:])
+        assert store.store.info()["segments"] == 2
+        for question in flat:
+            hits = store.search(question[None], k=2)
+            got = [hits.scores[0, hits.ids[0].tolist().index(i)] for i in ids]
+            np.testing.assert_allclose(got, expected(store, ids, question[None, None])[0], 1e-5)
+
+
 def test_ties_go_by_the_document_not_its_rows(tmp_path):
     x = np.ones((3, M, D), np.float32)
     with MultiStore.create(tmp_path / "s", attar.codec("float32"), M) as store:

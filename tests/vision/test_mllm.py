@@ -80,13 +80,16 @@ def test_half_types(method, dtype, tmp_path):
     assert VisionTower.from_pretrained(tmp_path, dtype=torch.float32).dtype == torch.float32
 
 
-@pytest.mark.parametrize("method", ["ToMe", "ReCompact+ReAtten"])
+@pytest.mark.parametrize(
+    ("method", "backend"),
+    [("ToMe", "eager"), ("ReCompact+ReAtten", "inductor")],
+)
 @torch.no_grad()
-def test_torch_compile(method):
+def test_torch_compile(method, backend):
     tower = tower_of(method)
     x = pixels(tower.vit)
     torch.compiler.reset()
-    compiled = torch.compile(tower, backend="eager")
+    compiled = torch.compile(tower, backend=backend)
     assert torch.allclose(compiled(x), tower(x), atol=1e-5)
 
 
