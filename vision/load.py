@@ -23,7 +23,7 @@ def load_vit(model: str | nn.Module) -> ViT:
     if family in _MAKERS and name:
         return adapt(_MAKERS[family](name)).eval()
     if Path(model).is_dir():
-        from attar.vision.phreg.distill import load_student
+        from attar.vision.phreg.saved import load_student
 
         return adapt(load_student(Path(model))).eval()
     raise ValueError(

@@ -32,8 +32,8 @@ def distill(
     """Train registers into a vision transformer, so that its dense features are clean (PH-Reg)."""
     from dataclasses import replace
 
-    from attar.vision.phreg.distill import CLIP_RECIPE, DistillRecipe
     from attar.vision.phreg.distill import distill as run
+    from attar.vision.phreg.recipe import CLIP_RECIPE, DistillRecipe
 
     recipe = replace(
         CLIP_RECIPE if clip else DistillRecipe(),

@@ -11,79 +11,18 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from attar.vision.adapters import rebuild
-from attar.vision.checkpoint import (
-    CheckpointError,
-    fingerprint,
-    put_weights,
-    read_config,
-    read_weights,
-    replace_file,
-    save_folder,
-)
+from attar.vision.checkpoint import CheckpointError, fingerprint, replace_file
 from attar.vision.images import ImageProcessor
 from attar.vision.load import load_vit
 from attar.vision.phreg.denoise import denoise
-from attar.vision.phreg.dense import Dense, neighbours, plain, value_path
 from attar.vision.phreg.loss import distillation_loss
+from attar.vision.phreg.recipe import STUDENT_DENSE, TEACHER_DENSE, DistillRecipe
+from attar.vision.phreg.saved import save_student
 from attar.vision.phreg.shifts import draw_shifts
 from attar.vision.phreg.student import PHRegStudent
 from attar.vision.vit import ViT
 
 PICTURES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-STUDENT_DENSE: dict[str, Dense] = {"plain": plain, "clip": value_path}
-TEACHER_DENSE: dict[str, Dense] = {"plain": plain, "clip": neighbours}
-
-
-@dataclass(frozen=True)
-class DistillRecipe:
-    """What PH-Reg trains with (arXiv 2505.21501, section 4 and the published code).
-
-    epochs, batch: passes and images per step. lr, lr_end: of AdamW, decaying exponentially from
-    epoch to epoch. weight_decay: AdamW's. m: registers. views, ratio: of the denoising; views = 1
-    is the ablation without denoising. mse_scale: of the loss. dense: "plain" (DINOv2 and its like)
-    or "clip" (student MaskCLIP, teacher NACLIP). fixed_views: every epoch sees the same views of an
-    image, so that a target is computed once and kept in memory as float16; the paper draws new
-    ones. start: "random" registers as in the paper, or "patches" (see PHRegStudent.start_at), for
-    short runs. bfloat16: matrix products in this type, as in the paper; weights, loss and optimiser
-    stay float32. seed: of registers, order and views.
-    """
-
-    epochs: int = 100
-    batch: int = 8
-    lr: float = 1e-4
-    lr_end: float = 5e-6
-    weight_decay: float = 1e-2
-    m: int = 16
-    views: int = 10
-    ratio: float = 0.15
-    mse_scale: float = 1.0
-    dense: str = "plain"
-    fixed_views: bool = False
-    start: str = "random"
-    bfloat16: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        """Refuse numbers that cannot train."""
-        if self.epochs < 1 or self.batch < 1 or not 0 < self.lr_end <= self.lr:
-            raise ValueError(
-                "epochs and batch must be positive and 0 < lr_end <= lr, got "
-                f"{self.epochs}, {self.batch}, {self.lr_end}, {self.lr}."
-            )
-        if self.dense not in STUDENT_DENSE:
-            raise ValueError(f'dense must be "plain" or "clip", got {self.dense!r}.')
-        if self.start not in ("random", "patches"):
-            raise ValueError(f'start must be "random" or "patches", got {self.start!r}.')
-
-    def rate(self, epoch: int) -> float:
-        """The learning rate of an epoch, from lr down to lr_end."""
-        share = epoch / max(1, self.epochs - 1)
-        return float(self.lr * (self.lr_end / self.lr) ** share)
-
-
-CLIP_RECIPE = DistillRecipe(batch=16, lr=3e-4, lr_end=1e-5, dense="clip")
-"""The paper's numbers for CLIP at 448 px; the defaults are its numbers for DINOv2 at 518 px."""
 
 
 @dataclass(frozen=True)
@@ -201,21 +140,6 @@ class Distillation:
             "count": str(self.count),
             "epoch": str(self.epoch),
         }
-
-
-def save_student(folder: Path, student: PHRegStudent, recipe: DistillRecipe) -> None:
-    """Write a finished student."""
-    config = {"vit": student.vit.recipe(), "m": len(student.registers), "recipe": asdict(recipe)}
-    save_folder(folder, "phreg-student", config, student)
-
-
-def load_student(folder: Path) -> PHRegStudent:
-    """Read a finished student, in evaluation mode."""
-    config = read_config(folder, "phreg-student")
-    dense = STUDENT_DENSE[config["recipe"]["dense"]]
-    student = PHRegStudent(rebuild(config["vit"]), config["m"], dense)
-    put_weights(student, read_weights(folder), str(folder))
-    return student.eval()
 
 
 def distill(
