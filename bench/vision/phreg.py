@@ -68,10 +68,9 @@ def distilled(
     """
     run = Distillation(vit, recipe, lambda i: pixels[i], len(pixels))
     run._kept = kept
-    file = (
-        CACHE
-        / f"{name}-{recipe.m}-{recipe.views}-{recipe.seed}-{recipe.lr}-{recipe.epochs}-{len(pixels)}.safetensors"
-    )
+    r = recipe
+    key = f"{name}-{r.m}-{r.views}-{r.seed}-{r.lr}-{r.epochs}-{len(pixels)}"
+    file = CACHE / f"{key}.safetensors"
     if keep and file.exists():
         run.resume(file)
     while run.epoch < recipe.epochs:
