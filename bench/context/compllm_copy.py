@@ -27,10 +27,13 @@ CONTEXT, ANSWER = 160, 64
 LESSON, BATCH, COPYING = 80, 2, 0.75
 SAMPLES = {"copy": 16, "continuation": 8}
 QUICK = {"copy": 2, "continuation": 2}
+THREE = "truncated, last three quarters"
+WHOLE = "old half compressed, recent half raw"
+SHORT = "oldest quarter left out, half compressed, last quarter raw"
 CHECKPOINTS = Path.home() / ".cache" / "attar" / "bench"
 RECIPES = {
     "pooled": (Recipe(variant="pooled"), Training(steps=110, check_every=25)),
-    "eos": (Recipe(variant="eos"), Training(steps=25, check_every=25)),
+    "eos": (Recipe(variant="eos"), Training(steps=50, check_every=25)),
 }
 
 
@@ -92,6 +95,7 @@ def forms(llm: Any, ids: list[int]) -> dict[str, Tensor]:
     return {
         "full context": tokens,
         "none": tokens[:0],
+        THREE: tokens[half // 2 :],
         "truncated, last half": tokens[half:],
         "every second token": tokens[1::2],
         "mean of pairs": group_means(tokens.float(), 2).to(tokens.dtype),
@@ -116,6 +120,18 @@ def compressed(compressor: CompLLM) -> Callable[[list[int]], dict[str, Tensor]]:
 
     def form(ids: list[int]) -> dict[str, Tensor]:
         return {"compressed": compressor.compress_segments(cut(ids, compressor.recipe.segment))}
+
+    return form
+
+
+def hybrids(compressor: CompLLM) -> Callable[[list[int]], dict[str, Tensor]]:
+    """Return compressed old + raw recent: all of a context, and as many positions as half of it."""
+
+    def form(ids: list[int]) -> dict[str, Tensor]:
+        segments, n = cut(ids, compressor.recipe.segment), len(ids)
+        whole = compressor.context(segments, recent=n // 2)
+        short = compressor.context(segments, recent=n // 4, positions=n // 2)
+        return {WHOLE: whole.embeddings, SHORT: short.embeddings}
 
     return form
 
@@ -151,13 +167,7 @@ def compllm_copy(quick: bool) -> Result:
         for name in plain["copy"]
     ]
     measured = {}
-    # The EOS variant starts at a perplexity of thousands and learns slowly: only where steps cost
-    # nothing, or if it was trained before.
-    variants = [
-        v for v in RECIPES if v == "pooled" or llm.device.type == "cuda"
-        or (CHECKPOINTS / f"compllm-{v}" / "checkpoint.safetensors").exists()
-    ]  # fmt: skip
-    for variant in variants:
+    for variant in RECIPES:
         compressor, steps = trained(variant, quick)
         measured[variant] = {
             t: perplexities(compressor.llm, s, compressed(compressor))["compressed"]
@@ -165,6 +175,14 @@ def compllm_copy(quick: bool) -> Result:
         }
         name = f"CompLLM {variant}, {steps} steps"
         rows.append({"context as": name, "positions": CONTEXT // 2} | measured[variant])
+        if variant == "pooled":
+            mixed = {
+                t: perplexities(compressor.llm, s, hybrids(compressor)) for t, s in tests.items()
+            }
+            rows += [
+                {"context as": n, "positions": _positions(n)} | {t: mixed[t][n] for t in tests}
+                for n in (WHOLE, SHORT)
+            ]
     best = min(plain["copy"]["every second token"], plain["copy"]["mean of pairs"])
     got = measured["pooled"]["copy"]
     bar = f"at most half of {best:.2f}, the better of every second token and mean of pairs"
@@ -189,4 +207,5 @@ def compllm_copy(quick: bool) -> Result:
 
 
 def _positions(name: str) -> int:
-    return {"full context": CONTEXT, "none": 0}.get(name, CONTEXT // 2)
+    known = {"full context": CONTEXT, "none": 0, THREE: CONTEXT * 3 // 4, WHOLE: CONTEXT * 3 // 4}
+    return known.get(name, CONTEXT // 2)

@@ -6,7 +6,6 @@ of the gold answer (nats per answer) by Gemma 3 270M (base): CompLLM (the pooled
 equal positions; the interval is a bootstrap over paragraphs, whose questions belong together.
 """
 
-import copy
 import gzip
 import json
 from collections.abc import Sequence
@@ -65,17 +64,22 @@ def answers_nll(
     embed = llm.get_input_embeddings()
     bos = embed(torch.tensor([tokenizer.bos_token_id], device=llm.device))
     start = llm.get_decoder()(inputs_embeds=torch.cat([bos, context])[None], use_cache=True)
-    rows: list[Tensor] = []
+    tails: list[list[int]] = []
     golds: list[list[int]] = []
     for question, answer in questions:
         tail = tokenizer(f"\n\nQuestion: {question}\nAnswer:", add_special_tokens=False)
-        gold = tokenizer(f" {answer}", add_special_tokens=False)["input_ids"]
-        ids = torch.tensor([tail["input_ids"] + gold], device=llm.device)
-        states = llm.get_decoder()(
-            input_ids=ids, past_key_values=copy.deepcopy(start.past_key_values), use_cache=True
-        ).last_hidden_state[0, -len(gold) - 1 : -1]
-        rows.append(states)
-        golds.append(gold)
+        golds.append(tokenizer(f" {answer}", add_special_tokens=False)["input_ids"])
+        tails.append(tail["input_ids"] + golds[-1])
+    # All questions as one batch; what pads them on the right is seen by nothing that counts.
+    width = max(map(len, tails))
+    ids = torch.tensor([t + [0] * (width - len(t)) for t in tails], device=llm.device)
+    cache = start.past_key_values
+    cache.batch_repeat_interleave(len(tails))
+    states = llm.get_decoder()(input_ids=ids, past_key_values=cache).last_hidden_state
+    rows = [
+        state[len(tail) - len(gold) - 1 : len(tail) - 1]
+        for state, tail, gold in zip(states, tails, golds, strict=True)
+    ]
     # One product with the 262,144 rows of the head for all questions.
     logits = llm.lm_head(torch.cat(rows).contiguous()).float()
     target = torch.tensor([i for gold in golds for i in gold], device=llm.device)
@@ -93,6 +97,8 @@ def arms(compressor: CompLLM, tokenizer: Any, paragraphs: list[str]) -> dict[str
     return {
         "full": tokens, "none": tokens[:0], "head": tokens[:n], "tail": tokens[-n:],
         "CompLLM": short,
+        "compressed old + raw recent":
+            compressor.context(segments, recent=n // 2, positions=n).embeddings,
     }  # fmt: skip
 
 

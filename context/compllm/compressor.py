@@ -208,22 +208,30 @@ class CompLLM(nn.Module):
         segments: Sequence[Sequence[int]],
         cache: SegmentCache | None = None,
         recent: int = 0,
+        positions: int | None = None,
     ) -> CompressedContext:
         """Compress segments of token ids, oldest first; the newest may stay raw.
 
         cache: only segments that are not in it are computed. recent: tokens; as many whole segments
         at the end as fit into them stay the model's own token embeddings ("compressed old + raw
         recent"). Segments are never divided for it, so that what is old stays cached while a
-        context grows.
+        context grows. positions: of the result at most; the oldest segments are left out, whole
+        ones. `tokens` of the result counts what is left.
 
         Raises
         ------
         ValueError
-            For `recent` below 0, and whatever `forward` refuses.
+            For `recent` below 0 or above `positions`, and whatever `forward` refuses.
         """
         self._check(segments)
-        at = recent_start(segments, recent)
-        old, new = segments[:at], [i for s in segments[at:] for i in s]
+        if positions is not None and not 0 <= recent <= positions:
+            raise ValueError(f"0 <= recent <= positions, got {recent} and {positions}.")
+        at = recent_start([len(s) for s in segments], recent)
+        new = [i for s in segments[at:] for i in s]
+        sizes = [self.size(len(s)) for s in segments[:at]]
+        first = 0 if positions is None else recent_start(sizes, positions - len(new))
+        segments = segments[first:]
+        old = segments[: at - first]
         short = self.compress_segments(old) if cache is None else cache.compress(self, old)
         embed = self.llm.get_input_embeddings()
         with torch.no_grad():

@@ -29,8 +29,8 @@ def cut(ids: Sequence[int], size: int = 20, starts: Iterable[int] = (0,)) -> lis
     ]
 
 
-def recent_start(segments: Sequence[Sequence[int]], recent: int) -> int:
-    """Return the index of the first segment that stays raw: whole ones, within `recent` tokens.
+def recent_start(sizes: Sequence[int], recent: int) -> int:
+    """Return from which index on as many sizes as possible at the end have `recent` together.
 
     Raises
     ------
@@ -38,11 +38,11 @@ def recent_start(segments: Sequence[Sequence[int]], recent: int) -> int:
         For `recent` below 0.
     """
     if recent < 0:
-        raise ValueError(f"recent is a number of tokens >= 0, got {recent}.")
-    at, room = len(segments), recent
-    while at and len(segments[at - 1]) <= room:
+        raise ValueError(f"recent is >= 0, got {recent}.")
+    at, room = len(sizes), recent
+    while at and sizes[at - 1] <= room:
         at -= 1
-        room -= len(segments[at])
+        room -= sizes[at]
     return at
 
 

@@ -67,10 +67,24 @@ def test_while_a_context_grows_only_what_becomes_old_is_computed():
     lengths=st.lists(st.integers(1, 20), max_size=8), recent=st.integers(0, 170),
 )  # fmt: skip
 def test_as_many_whole_segments_stay_raw_as_fit(lengths, recent):
-    segments = [[3] * n for n in lengths]
-    at = recent_start(segments, recent)
+    at = recent_start(lengths, recent)
     assert sum(lengths[at:]) <= recent
     assert at == 0 or sum(lengths[at - 1 :]) > recent
+
+
+def test_within_positions_the_oldest_segments_are_left_out(llm):
+    made = compressor(llm)
+    segments = cut(ids(95))
+    whole = made.context(segments, recent=40)
+    for positions, left in ((65, 95), (64, 75), (55, 75), (46, 55), (45, 55), (44, 35), (40, 35)):
+        short = made.context(segments, recent=40, positions=positions)
+        assert (short.tokens, short.raw) == (left, 35)
+        size = len(short.embeddings)
+        assert size <= positions and torch.equal(short.embeddings, whole.embeddings[-size:])
+    assert len(made.context(segments, positions=0).embeddings) == 0
+    assert made.context(segments, positions=24).tokens == 35
+    with pytest.raises(ValueError, match="0 <= recent <= positions, got 40 and 39"):
+        made.context(segments, recent=40, positions=39)
 
 
 def test_texts_go_in_and_bad_numbers_do_not(llm):
@@ -79,7 +93,7 @@ def test_texts_go_in_and_bad_numbers_do_not(llm):
     context = made.compress(["One two three. " * 9, "Four five six."], recent=3)
     assert (context.tokens, context.raw) == (30, 3)
     assert isinstance(context, CompressedContext) and prompt_embeds_part(context)
-    with pytest.raises(ValueError, match="recent is a number of tokens >= 0, got -1"):
+    with pytest.raises(ValueError, match="got -1"):
         made.context(cut(ids(30)), recent=-1)
     with pytest.raises(ValueError, match="segment 1 has 21"):
         made.context([ids(5), ids(21)], recent=40)
