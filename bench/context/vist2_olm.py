@@ -26,15 +26,15 @@ CHUNK, OLD = 64, 4
 Schedule = list[tuple[Stage, Training, int]]
 """Stage, how to train it, sequences per step."""
 CPU: Schedule = [
-    (READING, Training(300, rate=1e-3, warmup=20, save_every=50), 4),
-    (Stage("olm", only_last=True), Training(40, rate=1e-4, warmup=5, save_every=10), 2),
+    (READING, Training(300, rate=2e-3, warmup=20, save_every=25), 4),
+    (Stage("olm", only_last=True), Training(20, rate=1e-4, warmup=5, save_every=10), 2),
 ]
 GPU: Schedule = [
     (READING, Training(6000, rate=1e-3, warmup=100, save_every=500), 16),
     (STAGES[0], Training(2000, rate=3e-4, warmup=100, save_every=200), 8),
     (STAGES[1], Training(3000, rate=3e-4, warmup=100, save_every=200), 8),
 ]
-TESTS = 80
+TESTS = 160
 
 
 def sequence(model: Vist2, texts: list[Ids], rng: np.random.Generator, chunks: int) -> list[Chunk]:
@@ -116,7 +116,9 @@ def trained(quick: bool, progress: Any = None) -> tuple[Vist2, Schedule, list[Id
             return [lesson(model, of[1], texts, rng) for _ in range(of[2])]
 
         folder = CHECKPOINTS / f"vist2{'-quick' * quick}"
-        train_stage(model, stage, draw, training, folder, progress=progress)
+        # Matrix products in bfloat16: the encoder's convolutions are 2.5x faster on AMX.
+        with torch.autocast(llm.device.type, torch.bfloat16):
+            train_stage(model, stage, draw, training, folder, progress=progress)
     return model, schedule, held
 
 
