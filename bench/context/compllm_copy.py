@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from torch import Tensor
 
 from attar.context.compllm import CompLLM, Recipe, Sample, Training, cut, train
@@ -154,6 +155,19 @@ def trained(variant: str, quick: bool, progress: Any = None) -> tuple[CompLLM, i
     folder = CHECKPOINTS / f"compllm-{name}"
     train(compressor, batches(texts, bos, seed=0), training, folder, check, progress)
     return compressor, training.steps
+
+
+def restored(compressor: CompLLM, name: str) -> int:
+    """Load the newest weights of a run into the compressor; return their step, 0 without any."""
+    file = CHECKPOINTS / f"compllm-{name}" / "checkpoint.safetensors"
+    if not file.exists():
+        return 0
+    with safe_open(str(file), "pt") as stored:
+        names = [n for n in stored.keys() if n.startswith("value/")]  # noqa: SIM118
+        values = {n.removeprefix("value/"): stored.get_tensor(n) for n in names}
+        step = int((stored.metadata() or {})["step"])
+    compressor.restore(values)
+    return step
 
 
 @bench("context/compllm_copy", gate="tests/context/compllm")

@@ -14,11 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from attar.context.compllm import CompLLM, segment_text
-from bench.context.compllm_copy import CHECKPOINTS, RECIPES
+from bench.context.compllm_copy import RECIPES, restored
 from bench.context.gemma import load_gemma, where
 from bench.machine import DATA
 from bench.registry import Result, bench
@@ -112,30 +111,27 @@ def interval(groups: list[list[float]], seed: int, draws: int = 2000) -> tuple[f
     return float(low), float(high)
 
 
-def adapter(compressor: CompLLM) -> int:
-    """Load the newest pooled weights into the compressor; return their step, 0 without any."""
-    file = CHECKPOINTS / "compllm-pooled" / "checkpoint.safetensors"
-    if not file.exists():
-        return 0
-    with safe_open(str(file), "pt") as stored:
-        names = [n for n in stored.keys() if n.startswith("value/")]  # noqa: SIM118
-        values = {n.removeprefix("value/"): stored.get_tensor(n) for n in names}
-        step = int((stored.metadata() or {})["step"])
-    compressor.restore(values)
-    return step
-
-
 @bench("context/compllm_qa", gate="tests/context/compllm")
 def compllm_qa(quick: bool) -> Result:
     llm, tokenizer = load_gemma()
     compressor = CompLLM(llm, tokenizer, RECIPES["pooled"][0])
-    step = adapter(compressor)
+    asked = contexts(2 if quick else PARAGRAPHS, EACH, SEED)
+    steps = {name: restored(compressor, name) for name in ("own", "pooled")}
     nll: dict[str, list[list[float]]] = {}
     positions: dict[str, list[int]] = {}
-    for paragraphs, questions in contexts(2 if quick else PARAGRAPHS, EACH, SEED):
+
+    def ask(name: str, context: Tensor, questions: list[tuple[str, str]]) -> None:
+        nll.setdefault(name, []).append(answers_nll(llm, tokenizer, context, questions))
+        positions.setdefault(name, []).append(len(context))
+
+    for paragraphs, questions in asked:
         for name, context in arms(compressor, tokenizer, paragraphs).items():
-            nll.setdefault(name, []).append(answers_nll(llm, tokenizer, context, questions))
-            positions.setdefault(name, []).append(len(context))
+            ask(name, context, questions)
+    if steps["own"]:
+        restored(compressor, "own")
+        for paragraphs, questions in asked:
+            segments = segment_text(paragraphs, tokenizer, compressor.recipe.segment)
+            ask("CompLLM, own answers", compressor.compress_segments(segments), questions)
     mean = {name: float(np.mean([x for g in groups for x in g])) for name, groups in nll.items()}
     best = min(("head", "tail"), key=lambda name: mean[name])
     rows = []
@@ -151,7 +147,9 @@ def compllm_qa(quick: bool) -> Result:
     got = next(r for r in rows if r["context as"] == "CompLLM")
     count = sum(len(g) for g in nll["full"])
     setup = {
-        "model": f"gemma-3-270m, bfloat16, {where(llm)}", "adapter": f"pooled, step {step}",
+        "model": f"gemma-3-270m, bfloat16, {where(llm)}",
+        "adapter": f"pooled, step {steps['pooled']}",
+        "own answers": f"step {steps['own']} of `context/compllm_own`",
         "questions": count, "paragraphs": len(nll["full"]), "seed": SEED,
     }  # fmt: skip
     trained = llm.device.type == "cuda"
