@@ -268,9 +268,13 @@ class CompLLM(nn.Module):
             digest.update(name.encode() + _bytes_of(value))
         return digest.hexdigest()
 
-    def save(self, path: Path | str) -> None:
-        """Write the adapter as safetensors: float32 tensors, the recipe, the model it is for."""
-        tensors = {n: p.detach().float().cpu().contiguous() for n, p in self.trained().items()}
+    def save(self, path: Path | str, dtype: torch.dtype = torch.float32) -> None:
+        """Write the adapter as safetensors: its tensors, the recipe, the model it is for.
+
+        dtype: float32 gives back the same adapter (the same `adapter_hash`); bfloat16 takes half of
+        the bytes and is another adapter, which caches its own segments.
+        """
+        tensors = {n: p.detach().to(dtype).cpu().contiguous() for n, p in self.trained().items()}
         header = {
             "format": _FORMAT, "recipe": json.dumps(asdict(self.recipe)), "model": self.model_hash,
         }  # fmt: skip

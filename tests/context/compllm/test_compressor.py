@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from attar.context.compllm import (
     CompLLM,
@@ -191,13 +192,15 @@ def test_save_and_load(llm, variant, tmp_path):
     assert torch.equal(again.compress_segments(segments), made.compress_segments(segments))
     with pytest.raises(ValueError, match="was trained for the model"):
         CompLLM.load(tmp_path / "adapter.safetensors", make(name, seed=1))
-    (tmp_path / "other.safetensors").write_bytes(
-        b"\x38\0\0\0\0\0\0\0"
-        + b'{"__metadata__":{"format":"x"},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}}'[
-            :56
-        ]
-    )
-    with pytest.raises(Exception):  # noqa: B017 - whatever safetensors raises for a broken header
+    made.save(tmp_path / "half.safetensors", torch.bfloat16)
+    small, large = (tmp_path / f"{n}.safetensors" for n in ("half", "adapter"))
+    assert small.stat().st_size < 0.7 * large.stat().st_size
+    half = CompLLM.load(small, make(name))
+    assert half.adapter_hash() != made.adapter_hash()
+    close = half.compress_segments(segments)
+    torch.testing.assert_close(close, made.compress_segments(segments), rtol=0, atol=0.1)
+    save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors", {"format": "x"})
+    with pytest.raises(ValueError, match="is not attar-compllm-2; got 'x'"):
         CompLLM.load(tmp_path / "other.safetensors", make(name))
 
 
