@@ -141,7 +141,7 @@ def compllm_qa(quick: bool) -> Result:
         low, high = interval(gain, SEED)
         rows.append({
             "context as": name, "positions": float(np.mean(positions[name])),
-            "NLL per answer": mean[name], f"gain over {best}": mean[best] - mean[name],
+            "NLL per answer": mean[name], "gain": mean[best] - mean[name],
             "low": low, "high": high,
         })  # fmt: skip
     got = next(r for r in rows if r["context as"] == "CompLLM")
@@ -151,6 +151,7 @@ def compllm_qa(quick: bool) -> Result:
         "adapter": f"pooled, step {steps['pooled']}",
         "own answers": f"step {steps['own']} of `context/compllm_own`",
         "questions": count, "paragraphs": len(nll["full"]), "seed": SEED,
+        "gain": f"over {best} truncation",
     }  # fmt: skip
     trained = llm.device.type == "cuda"
     bars = {

@@ -1,5 +1,7 @@
 """The light visual encoder and the aligner into the space of token embeddings."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -46,15 +48,30 @@ class SketchEncoder(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         """[m p] uint8 pixels of one image to embeddings [m d], each value within ±scale."""
-        if patches.shape[0] == 0:
-            return patches.new_zeros(0, self.aligner.out_features, dtype=self.aligner.weight.dtype)
-        x = nn.functional.gelu(self.pixels(self._cells(patches)))
+        return self.many([patches])[0]
+
+    def many(self, images: Sequence[Tensor]) -> list[Tensor]:
+        """Patches [m p] of several images to their embeddings, in one pass; none sees another."""
+        sizes = [len(patches) for patches in images]
+        if not any(sizes):
+            none = self.aligner.weight.new_zeros(0, self.aligner.out_features)
+            return [none for _ in images]
+        rows = [self._cells(patches) for patches in images]
+        cells = nn.utils.rnn.pad_sequence(rows, batch_first=True)
+        there = _mask(sizes, cells.device)
+        # What is beyond an image is zero for its convolutions, as if the image were alone.
+        inked = there.repeat_interleave(self.columns, 1)[..., None]
+        x = nn.functional.gelu(self.pixels(cells))
         for norm, words in zip(self.norms, self.words, strict=True):
-            x = x + nn.functional.gelu(words(norm(x).T[None])[0].T)
-        x = self.norm(x).reshape(len(patches), self.columns, -1).mean(1)
+            x = x + nn.functional.gelu(words((norm(x) * inked).mT).mT)
+        x = self.norm(x).unflatten(1, (-1, self.columns)).mean(2)
         if len(self.blocks.layers):
-            x = self.blocks((x + sinusoids(len(x), x.shape[1]).to(x))[None])[0]
-        return self.scale * torch.tanh(self.aligner(x))
+            x = x + sinusoids(x.shape[1], x.shape[2]).to(x)
+            # An image without patches would see nothing at all; what it sees is not used.
+            seen = there | (there.sum(1, keepdim=True) == 0)
+            x = self.blocks(x, src_key_padding_mask=~seen)
+        out = self.scale * torch.tanh(self.aligner(x[there]))
+        return list(out.split(sizes))
 
     def _cells(self, patches: Tensor) -> Tensor:
         """[m p] pixels to [m * columns, cell pixels], cells in the order of the text."""
@@ -62,6 +79,12 @@ class SketchEncoder(nn.Module):
         ink = 1 - patches.to(self.pixels.weight.dtype) / 255
         grid = ink.reshape(len(patches), height, self.columns, width).transpose(1, 2)
         return grid.reshape(-1, height * width)
+
+
+def _mask(sizes: Sequence[int], device: torch.device) -> Tensor:
+    """Return which of [images, patches] there are, bool."""
+    lengths = torch.tensor(sizes, device=device)
+    return torch.arange(max(sizes), device=device)[None] < lengths[:, None]
 
 
 def sinusoids(n: int, width: int) -> Tensor:

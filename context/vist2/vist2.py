@@ -127,11 +127,16 @@ class Vist2(nn.Module):
 
     def kept(self, chunk: Chunk) -> Tensor:
         """Return what stays of a chunk: visual tokens, then identifiers, [k d]."""
+        return self.kept_of([chunk])[0]
+
+    def kept_of(self, chunks: Sequence[Chunk]) -> list[Tensor]:
+        """Return what stays of each chunk, all images in one pass of the encoder."""
         embed = self.llm.get_input_embeddings()
         device = embed.weight.device
-        visual = self.encoder(chunk.patches.to(device)).to(embed.weight.dtype)
-        ids = torch.tensor(chunk.verbatim, dtype=torch.long, device=device)
-        return torch.cat([visual, embed(ids)])
+        images = self.encoder.many([c.patches.to(device) for c in chunks])
+        ids = [torch.tensor(c.verbatim, dtype=torch.long, device=device) for c in chunks]
+        return [torch.cat([v.to(embed.weight.dtype), embed(i)])
+                for v, i in zip(images, ids, strict=True)]  # fmt: skip
 
     def sequence(
         self, chunks: Sequence[Chunk], kept: Sequence[Tensor] | None = None
@@ -142,7 +147,7 @@ class Vist2(nn.Module):
         """
         if not chunks or not chunks[-1].ids:
             raise ValueError("A sequence ends with a chunk that has text; got none.")
-        stays = list(kept) if kept is not None else [self.kept(c) for c in chunks[:-1]]
+        stays = list(kept) if kept is not None else self.kept_of(chunks[:-1])
         if len(stays) != len(chunks) - 1:
             raise ValueError(f"All chunks but the last keep something, got {len(stays)} for "
                              f"{len(chunks)} chunks.")  # fmt: skip
@@ -217,10 +222,12 @@ class Vist2(nn.Module):
                 "No chunk says what is drawn where: make them with `Vist2.chunk` and a fast "
                 "tokenizer."
             )
+        device = self.llm.get_input_embeddings().weight.device
+        images = self.encoder.many([c.patches.to(device) for c in shown])
         got, wanted = [], []
-        for chunk in shown:
+        for chunk, image in zip(shown, images, strict=True):
             means, used = self.means(chunk)
-            got.append(self.encoder(chunk.patches.to(means.device))[used])
+            got.append(image[used])
             wanted.append(means[used])
         target = torch.cat(wanted)
         return (torch.cat(got).float() - target).pow(2).mean() / target.pow(2).mean()

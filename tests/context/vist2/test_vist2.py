@@ -17,6 +17,7 @@ from attar.context.vist2 import (
     Layout,
     Reader,
     Renderer,
+    SketchEncoder,
     Vist2,
     train_stage,
     visible,
@@ -193,6 +194,23 @@ def test_the_loss_is_next_token_loss_and_the_llm_stays_frozen(model):
     loss.backward()
     assert all(p.grad is None for p in model.llm.parameters())
     assert all(p.grad.abs().sum() > 0 for p in model.encoder.aligner.parameters())
+
+
+@pytest.mark.parametrize("depth", [0, 1])
+def test_images_do_not_see_each_other(depth):
+    torch.manual_seed(0)
+    encoder = SketchEncoder(RENDERER, 32, width=16, depth=depth, heads=2)
+    images = [chunk(n, n).patches for n in (12, 2, 30)]
+    images.insert(1, images[0][:0])
+    alone = [encoder(x) for x in images]
+    together = encoder.many(images)
+    assert [len(x) for x in together] == [len(x) for x in images]
+    for a, b in zip(alone, together, strict=True):
+        torch.testing.assert_close(b, a, rtol=0, atol=2e-6)
+    other = encoder.many([*images[:3], images[3].flip(0)])
+    assert all(torch.equal(a, b) for a, b in zip(other[:3], together[:3], strict=True))
+    assert [len(x) for x in encoder.many([images[1], images[1]])] == [0, 0]
+    assert encoder.many([]) == []
 
 
 def test_old_text_is_seen_in_the_warm_up(model):
