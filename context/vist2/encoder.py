@@ -71,7 +71,7 @@ class SketchEncoder(nn.Module):
             seen = there | (there.sum(1, keepdim=True) == 0)
             x = self.blocks(x, src_key_padding_mask=~seen)
         out = self.scale * torch.tanh(self.aligner(x[there]))
-        return list(out.split(sizes))
+        return list(out.split(sizes))  # type: ignore[no-untyped-call]
 
     def _cells(self, patches: Tensor) -> Tensor:
         """[m p] pixels to [m * columns, cell pixels], cells in the order of the text."""
