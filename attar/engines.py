@@ -1,94 +1,33 @@
 """A store served from an engine that already runs: reduced vectors there, full codes beside them.
 
-    served = Served.push(store, lambda dim: PgVectorEngine(dsn, "docs", dim), keep=0.98)
+    make = lambda dim, dtype: PgVectorEngine(dsn, "docs", dim, dtype)
+    served = Served.push(store, make, keep=0.98)
     hits = served.search(q, k=10, filter={"year": {"$gte": 2020}})
 
-1. The basis is the one in which the store's decoded vectors vary most. Its size is the smallest
-   one whose float16 inner products keep the share `keep` of the store's own top ten; the store's
-   rotation, scales and mean are folded into what is pushed, so that the engine scores rightly.
+1. `attar.projection` chooses what is pushed: the fewest bytes that keep the share `keep` of the
+   store's own top ten.
 2. With `refine` every document carries its codes; the engine gives refine * k candidates, which are
    scored as the store scores them.
 """
 
 import base64
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.retrieval.interchange.export_faiss import basis_of
+from attar.projection import Projection, project, same
 from attar.stores import metric as metrics
 from attar.stores import score
 from attar.stores.engines.engine import Engine
-from attar.stores.engines.qdrant_edge import CODES
+from attar.stores.engines.qdrant_points import CODES
 from attar.stores.inputs import check_k, check_queries
 from attar.stores.protocols import Codec
 from attar.stores.reading import StoreReading
-from attar.stores.sample import id_hash
 from attar.stores.shards.merge import merge
 from attar.stores.transfer.rows import Rows, rows_of
 from attar.stores.types import Codes, Float32, Hits
-
-ASKED, K = 100, 10
-SHARES = (1 / 8, 1 / 6, 1 / 4, 1 / 3, 1 / 2, 2 / 3, 1)
-"""Of the store's dimensions: the sizes that are tried."""
-
-
-@dataclass(frozen=True)
-class Projection:
-    """What an engine is given: mean float32 [d], basis float32 [d e]; overlap: what it keeps."""
-
-    mean: Float32
-    basis: Float32
-    overlap: float
-
-    @property
-    def dim(self) -> int:
-        """Dimensions e."""
-        return int(self.basis.shape[1])
-
-    def documents(self, x: Float32) -> Float32:
-        """Decoded documents [n d] to what is pushed [n e]."""
-        return np.asarray((x - self.mean) @ self.basis, np.float32)
-
-
-def project(store: StoreReading, keep: float = 0.98) -> Projection:
-    """The smallest projection that keeps the share `keep` of the store's top ten.
-
-    Measured with up to 100 documents as queries, themselves left out, over float16 as engines
-    store it. An l2 store is refused: engines here score by inner product.
-    """
-    if store.metric == "l2" or store.dim is None or len(store) <= K:
-        raise ValueError(
-            f"An engine is given more than {K} documents under cosine or ip; this store has "
-            f"{len(store)} and the metric {store.metric}."
-        )
-    if not 0 < keep <= 1:
-        raise ValueError(f"keep is a share, above 0 and at most 1, got {keep}.")
-    mean, basis = basis_of(store, None)
-    names, parts = [], []
-    for rows in rows_of(store, False):
-        names += rows.ids
-        parts.append(((rows.vectors - mean) @ basis).astype(np.float16))
-    z = np.concatenate(parts)
-    places = {name: row for row, name in enumerate(names)}
-    asked = sorted(names, key=lambda name: id_hash(name, 0))[:ASKED]
-    queries = store.vectors(asked)
-    exact = store.search(queries, K + 1).ids
-    sizes = sorted({min(z.shape[1], max(1, round(store.dim * share))) for share in SHARES})
-    for size in sizes:
-        scores = (queries @ basis[:, :size]) @ z[:, :size].astype(np.float32).T
-        kept = []
-        for row, name in enumerate(asked):
-            scores[row, places[name]] = -np.inf
-            best = np.argpartition(-scores[row], K)[:K]
-            truth = [one for one in exact[row] if one != name][:K]
-            kept.append(len({names[i] for i in best} & set(truth)) / K)
-        if np.mean(kept) >= keep or size == sizes[-1]:
-            return Projection(mean, basis[:, :size], float(np.mean(kept)))
-    raise AssertionError("the last size is always taken")
 
 
 class Served:
@@ -107,19 +46,42 @@ class Served:
     def push(
         cls,
         store: StoreReading,
-        make: Callable[[int], Engine],
+        make: Callable[[int, str], Engine],
         keep: float = 0.98,
         refine: int = 0,
+        *,
+        types: Sequence[str] = ("float16",),
+        projection: Projection | None = None,
     ) -> "Served":
-        """Send a store to the engine that `make(dimensions)` opens; called again it goes on.
+        """Send a store to the engine that `make(dimensions, dtype)` opens; called again it goes on.
 
-        Metadata may not have the field `attar.codes`, which holds the codes where refine is set.
+        types: those to choose from, such as `QdrantEngine.TYPES`. projection: that of an earlier
+        push (`served.projection`, kept by `dump`), for a store that has grown since; None chooses
+        one. Metadata may not have the field `attar.codes`, which holds the codes where refine is
+        set. Raises ValueError when the engine holds vectors of another projection or codes of
+        another codec.
         """
         if refine < 0:
             raise ValueError(f"refine is a number of candidates per hit, or 0; got {refine}.")
-        projection = project(store, keep)
-        engine = make(projection.dim)
-        engine.push(_reduced(store, projection, refine > 0))
+        if projection is None:
+            projection = project(store, keep, types)
+        if len(projection.mean) != store.dim:
+            raise ValueError(
+                f"The projection is of {len(projection.mean)} dimensions, the store has "
+                f"{store.dim}; leave projection= out."
+            )
+        engine = make(projection.dim, projection.dtype)
+        try:
+            mark = projection.mark(store.codec.dump() if refine else None)
+            if not same(engine.claim(mark), mark):
+                raise ValueError(
+                    "The collection exists with another projection or codec. Choose another "
+                    "collection, or, if the store has grown since, pass projection= of that push."
+                )
+            engine.push(_reduced(store, projection, refine > 0))
+        except BaseException:
+            engine.close()
+            raise
         return cls(engine, projection, store.codec, store.metric, refine)
 
     def search(
@@ -138,7 +100,7 @@ class Served:
             return _stacked(rows)
         hits = self.engine.search(asked, k, filter=filter)
         const = (scaled @ self.projection.mean)[:, None]
-        return Hits(hits.ids, np.asarray(hits.scores + const, np.float32))
+        return Hits(hits.ids, np.asarray(hits.scores / self.projection.gain + const, np.float32))
 
     def _refined(self, q: Float32, z: Float32, k: int, filter: Mapping[str, Any] | None) -> Hits:
         """One query: the engine's candidates, scored by their codes."""

@@ -11,7 +11,9 @@ import numpy as np
 
 from attar.retrieval.reducer import State
 
-FORMAT = 1
+FORMAT = 2
+"""2 has matrices of ten bits an entry (`attar.retrieval.basis`); codecs without one write 1."""
+
 KEYS = {"spec": str, "dim": int, "norm": float, "seed": int, "parts": int}
 
 
@@ -19,7 +21,8 @@ def dump(head: dict[str, Any], states: list[State]) -> bytes:
     """Header and the states of all parts, as the bytes of one safetensors file."""
     from safetensors.numpy import save
 
-    content = {"format": FORMAT, **head, "parts": len(states)}
+    newest = any("." in name for state in states for name in state)
+    content = {"format": FORMAT if newest else 1, **head, "parts": len(states)}
     tensors = {
         f"{place}.{name}": np.ascontiguousarray(array)
         for place, state in enumerate(states)
@@ -42,9 +45,9 @@ def load(content: bytes) -> tuple[dict[str, Any], list[State]]:
             f"A codec file is a safetensors file with an 'attar' header, got {error}; "
             "restore it from a backup or build the store again."
         ) from error
-    if head.get("format") != FORMAT:
+    if head.get("format") not in range(1, FORMAT + 1):
         raise ValueError(
-            f"This version reads codec files of format {FORMAT}, got {head.get('format')!r}; "
+            f"This version reads codec files of format 1 to {FORMAT}, got {head.get('format')!r}; "
             "open it with the version of attar that wrote it."
         )
     wrong = [key for key, kind in KEYS.items() if not isinstance(head.get(key), kind)]

@@ -4,7 +4,7 @@ import importlib
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +15,8 @@ from attar.stores.transfer.rows import Rows
 from attar.stores.types import Float32, Hits
 
 GREATEST_FLOAT16 = 65504.0
-DTYPES = ("float16", "float32")
+BYTES = {"turbo4": 0.5, "uint8": 1, "turbo8": 1, "float16": 2, "turbo16": 2, "float32": 4}
+"""Of a coordinate, by the type in which an engine keeps it."""
 
 
 class Engine(ABC):
@@ -25,8 +26,27 @@ class Engine(ABC):
     nothing; `search` without an index is the exact top-k of what is stored, ties by id.
     """
 
+    TYPES: ClassVar[tuple[str, ...]] = ("float16", "float32")
+    """What it can store, smallest first."""
     dim: int
     dtype: str
+
+    def claim(self, mark: str) -> str:
+        """Say what the vectors are, by a short text that stays with the collection; return it.
+
+        A collection that has a mark keeps it, and that one is returned. Raises ValueError when
+        there are documents and no mark: nobody knows what their vectors are.
+        """
+        has = self._read_mark()
+        if has is not None:
+            return has
+        if len(self):
+            raise ValueError(
+                f"The collection has {len(self)} documents and no mark of what their vectors are. "
+                "Choose another collection, or delete them."
+            )
+        self._write_mark(mark)
+        return mark
 
     def push(self, batches: Iterable[Rows]) -> int:
         """Send documents, a batch a commit; returns how many were new.
@@ -106,6 +126,13 @@ class Engine(ABC):
         """All documents, sorted by id, to be put into a store again."""
 
     @abstractmethod
+    def _read_mark(self) -> str | None:
+        """The text that `_write_mark` put beside the collection."""
+
+    @abstractmethod
+    def _write_mark(self, mark: str) -> None: ...
+
+    @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
@@ -119,10 +146,10 @@ class Engine(ABC):
         self.close()
 
 
-def check_dtype(dtype: str) -> str:
-    """One of the types that every engine stores."""
-    if dtype not in DTYPES:
-        raise ValueError(f"dtype is one of {', '.join(DTYPES)}; got {dtype!r}.")
+def check_dtype(dtype: str, known: Sequence[str]) -> str:
+    """One of the types that an engine stores."""
+    if dtype not in known:
+        raise ValueError(f"dtype is one of {', '.join(known)}; got {dtype!r}.")
     return dtype
 
 

@@ -14,6 +14,8 @@ from attar.stores.types import Float32
 
 KINDS = {"number": (int, float), "string": (str,), "boolean": (bool,)}
 ORDERS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+MARK = b"attar"
+"""The key of the metadata of the column id that holds the mark."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -35,7 +37,7 @@ class LanceEngine(Engine):
         **options: Any,
     ) -> None:
         lancedb, self._arrow = need("lancedb", "lancedb"), need("pyarrow", "pyarrow")
-        self.dim, self.dtype = dim, check_dtype(dtype)
+        self.dim, self.dtype = dim, check_dtype(dtype, self.TYPES)
         self._fields = dict(fields or {})
         for name, kind in self._fields.items():
             if not NAME.fullmatch(name) or kind not in KINDS:
@@ -161,6 +163,13 @@ class LanceEngine(Engine):
             for row in asked.to_arrow().to_pylist()
         }
         return in_order(ids, found, self.dim)
+
+    def _read_mark(self) -> str | None:
+        kept = self._table.schema.field("id").metadata or {}
+        return kept[MARK].decode() if MARK in kept else None
+
+    def _write_mark(self, mark: str) -> None:
+        self._table.update_field_metadata({"path": "id", "metadata": {MARK.decode(): mark}})
 
     def __len__(self) -> int:
         return int(self._table.count_rows())

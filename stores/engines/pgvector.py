@@ -18,6 +18,10 @@ from attar.stores.types import Float32
 TYPES = {"float16": "halfvec", "float32": "vector"}
 INDEXES = ("none", "hnsw", "bits")
 ORDERS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+INDEXED = {"halfvec": 4000, "vector": 2000}
+"""Dimensions that pgvector's hnsw takes; bits take 64,000."""
+ID_BYTES = 2600
+"""Of an id: the index of the primary key takes a third of a page."""
 RESCORED = 20
 """Candidates of the bit index per hit, rescored with the stored vectors."""
 
@@ -32,7 +36,7 @@ class PgVectorEngine(Engine):
     def __init__(self, dsn: str, table: str, dim: int, dtype: str = "float16") -> None:
         psycopg = need("psycopg", "psycopg[binary]")
         self._sql = need("psycopg.sql", "psycopg[binary]")
-        self.dim, self.dtype = dim, check_dtype(dtype)
+        self.dim, self.dtype = dim, check_dtype(dtype, self.TYPES)
         self._type = f"{TYPES[dtype]}({dim})"
         self._table = self._sql.Identifier(table)
         self._index = "none"
@@ -79,6 +83,13 @@ class PgVectorEngine(Engine):
             raise ValueError(f"An index is one of {', '.join(INDEXES)}; got {kind!r}.")
         if kind == "bits" and self.dtype != "float16":
             raise ValueError("The index of bits is built over float16 vectors.")
+        most = INDEXED[TYPES[self.dtype]] if kind == "hnsw" else 64_000
+        if kind != "none" and self.dim > most:
+            raise ValueError(
+                f"pgvector's index {kind} over {TYPES[self.dtype]} takes up to {most:,} "
+                f"dimensions, the table has {self.dim:,}. Reduce the vectors, or search without "
+                "an index."
+            )
         expression = {
             "hnsw": f"(vector {TYPES[self.dtype]}_ip_ops)",
             "bits": f"((binary_quantize(vector)::bit({self.dim})) bit_hamming_ops)",
@@ -109,6 +120,11 @@ class PgVectorEngine(Engine):
             if "\0" in name or "\0" in (text or "") or "\\u0000" in json.dumps(note):
                 raise ValueError(
                     f"PostgreSQL holds no NUL characters; id {name!r:.80} has one. Remove it."
+                )
+            if (size := len(name.encode())) > ID_BYTES:
+                raise ValueError(
+                    f"PostgreSQL's primary key takes ids of up to {ID_BYTES:,} bytes; {name!r:.80} "
+                    f"has {size:,}. Use a hash of it."
                 )
         return checked
 
@@ -182,6 +198,20 @@ class PgVectorEngine(Engine):
             last = rows[-1][0]
             vectors = np.array([json.loads(row[3]) for row in rows], np.float32)
             yield Rows([r[0] for r in rows], vectors, [r[1] for r in rows], [r[2] for r in rows])
+
+    def _read_mark(self) -> str | None:
+        with self._link.transaction():
+            name = self._table.as_string(self._link)
+            row = self._link.execute("SELECT obj_description(%s::regclass)", [name]).fetchone()
+        mark: str | None = row[0]
+        return mark
+
+    def _write_mark(self, mark: str) -> None:
+        spelled = self._sql.Literal(mark).as_string(self._link)
+        with self._link.transaction():
+            self._run(
+                f"COMMENT ON TABLE {{table}} IS {spelled.replace('{', '{{').replace('}', '}}')}"
+            )
 
     def __len__(self) -> int:
         with self._link.transaction():

@@ -1,30 +1,38 @@
 """Qdrant through its client: a server or a cluster by URL, or the client's own local mode.
 
-Points, payloads and filters are those of `qdrant_edge`, so that a collection can move between the
-two. The local mode (a folder, or ":memory:") keeps float32 in memory whatever the type: it is for
-trying things out, a few thousand points. Servers and clusters are addressed by the same calls; the
-tests run the local mode.
+Points, payloads and filters are those of `qdrant_points`, so that a collection can move between
+this and `qdrant_edge`. The local mode (a folder, or ":memory:") keeps float32 in memory whatever
+the type: it is for trying things out, a few thousand points. Servers and clusters are addressed by
+the same calls; the tests run the local mode.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from attar.stores.engines.conditions import All, AnyOf, Condition, Leaf, condition
+from attar.stores.engines import qdrant_points
+from attar.stores.engines.conditions import condition
 from attar.stores.engines.engine import Engine, check_dtype, need
-from attar.stores.engines.qdrant_edge import carried, payload_of, plain, point_id
+from attar.stores.engines.qdrant_points import Numbers, Words, carried, payload_of, point_id
 from attar.stores.transfer.rows import BATCH, Rows
 from attar.stores.types import Float32
+
+REQUEST = 30_000_000
+"""Bytes of JSON in one request; servers take 32 MB unless they are told otherwise."""
+MARK = "attar"
+"""The key of a collection's metadata that holds the mark."""
 
 
 class QdrantEngine(Engine):
     """A collection of Qdrant, made when it does not exist; scored by inner product.
 
-    place: `http(s)://host:port`, a folder, or ":memory:". dim: dimensions e. dtype: float16 or
-    float32. exact: compare with every point instead of asking the graph. options: for the client
-    (api_key=, timeout=, …). A collection of another dimension or distance is refused.
+    place: `http(s)://host:port`, a folder, or ":memory:". dim: dimensions e. dtype: uint8, float16,
+    float32, or turbo4, turbo8, turbo16 (servers since 1.19). exact: compare with every point
+    instead of asking the graph. options: for the client (api_key=, timeout=, …). A collection of
+    another dimension, type or distance is refused.
     """
+
+    TYPES = qdrant_points.TYPES
 
     def __init__(
         self,
@@ -37,7 +45,11 @@ class QdrantEngine(Engine):
     ) -> None:
         library = need("qdrant_client", "qdrant-client")
         self._m = models = library.models
-        self.dim, self.dtype, self._name, self._exact = dim, check_dtype(dtype), collection, exact
+        self.dim, self.dtype = dim, check_dtype(dtype, self.TYPES)
+        self._name, self._numbers = collection, Numbers(dim, dtype)
+        # The local mode is exact anyway, and warns when it is told so.
+        self._how = models.SearchParams(exact=exact) if "://" in place else None
+        self._words = Words(models.Filter, models.FieldCondition, models.MatchValue, models.Range)
         form = {"url": place} if "://" in place else {"path": place}
         if place == ":memory:":
             form = {"location": place}
@@ -49,19 +61,36 @@ class QdrantEngine(Engine):
                 f"Qdrant does not answer at {place}: {str(error)[:200]}. Check that the server "
                 "runs, and the api_key."
             ) from error
+        size = self._numbers.size
         if not exists:
-            kind = models.Datatype.FLOAT16 if dtype == "float16" else models.Datatype.FLOAT32
-            vectors = models.VectorParams(size=dim, distance=models.Distance.DOT, datatype=kind)
+            vectors = models.VectorParams(
+                size=size, distance=models.Distance.DOT, datatype=models.Datatype(dtype)
+            )
             self._client.create_collection(collection, vectors_config=vectors)
             return
         has = self._client.get_collection(collection).config.params.vectors
-        wanted = "float16" if dtype == "float16" else "float32"
-        same = getattr(has, "size", None) == dim and has.distance == models.Distance.DOT
-        if not same or (has.datatype or "float32") != wanted:
+        same = getattr(has, "size", None) == size and has.distance == models.Distance.DOT
+        if not same or (has.datatype or "float32") != dtype:
             raise ValueError(
                 f"The collection {collection!r} exists with {has!r:.200}, asked was {dim} "
                 f"dimensions of {dtype} scored by Dot. Choose another collection."
             )
+
+    def _checked(self, rows: Rows) -> Rows:
+        checked = super()._checked(rows)
+        self._numbers.check(checked)
+        for row, name in enumerate(checked.ids):
+            if (size := self._request_bytes(checked, row)) > REQUEST:
+                raise ValueError(
+                    f"Qdrant takes up to {REQUEST:,} bytes a request; id {name!r:.80} has "
+                    f"{size:,}. Cut its text into chunks, or leave the text out."
+                )
+        return checked
+
+    def _request_bytes(self, rows: Rows, row: int) -> int:
+        """About what a document takes in a request: its metadata is in it twice."""
+        text = len((rows.texts[row] or "").encode())
+        return 24 * self._numbers.size + text + 3 * len(json.dumps(rows.metadata[row])) + 200
 
     def _existing(self, ids: Sequence[str]) -> set[str]:
         points = [str(point_id(name)) for name in ids]
@@ -69,69 +98,35 @@ class QdrantEngine(Engine):
         return {record.payload["id"] for record in found}
 
     def _insert(self, rows: Rows) -> None:
-        # At the stored precision, which the local mode does not round to.
-        vectors = rows.vectors.astype(self.dtype).astype(np.float32)
-        points = [
-            self._m.PointStruct(
-                id=str(point_id(name)), vector=x.tolist(), payload=payload_of(name, text, note)
-            )
-            for name, text, note, x in zip(
-                rows.ids, rows.texts, rows.metadata, vectors, strict=True
-            )
-        ]
+        points: list[Any] = []
+        size = 0
+        for row, x in enumerate(self._numbers.sent(rows.vectors)):
+            name, more = rows.ids[row], self._request_bytes(rows, row)
+            if points and size + more > REQUEST:
+                self._client.upsert(self._name, points, wait=True)
+                points, size = [], 0
+            payload = payload_of(name, rows.texts[row], rows.metadata[row])
+            points.append(self._m.PointStruct(id=str(point_id(name)), vector=x, payload=payload))
+            size += more
         self._client.upsert(self._name, points, wait=True)
 
     def _ask(
         self, query: Float32, k: int, filter: Mapping[str, Any] | None
     ) -> list[tuple[str, float]]:
+        vector, product = self._numbers.asked(query)
         wanted = None
         if filter is not None:
-            wanted = self._m.Filter(must=[self._where(condition(filter))])
+            wanted = self._m.Filter(must=[self._words.where(condition(filter))])
         found = self._client.query_points(
             self._name,
-            query=query.tolist(),
+            query=vector,
             limit=k,
             query_filter=wanted,
             with_payload=["id"],
-            search_params=self._m.SearchParams(exact=self._exact),
+            search_params=self._how,
         ).points
-        ranking = [(point.payload["id"], float(point.score)) for point in found]
+        ranking = [(point.payload["id"], product(point.score)) for point in found]
         return sorted(ranking, key=lambda one: (-one[1], one[0].encode()))
-
-    def _where(self, node: Condition) -> Any:
-        models = self._m
-        if isinstance(node, All):
-            return models.Filter(must=[self._where(part) for part in node.parts])
-        if isinstance(node, AnyOf):
-            return models.Filter(should=[self._where(part) for part in node.parts])
-        if isinstance(node, Leaf):
-            return self._leaf(node)
-        return models.Filter(must_not=[self._where(node.part)])
-
-    def _leaf(self, leaf: Leaf) -> Any:
-        models, value = self._m, leaf.value
-        value = value.item() if isinstance(value, np.generic) else value
-        missing = leaf.operator == "eq" and value is None
-        if leaf.operator == "exists" or missing:
-            match = models.MatchValue(value=leaf.field)
-            return models.FieldCondition(key="n" if missing else "k", match=match)
-        if '"' in leaf.field or "\\" in leaf.field:
-            raise ValueError(f"Qdrant's paths hold no quotes, got the field {leaf.field!r:.80}.")
-        key = f'{"l" if leaf.operator == "contains" else "m"}."{leaf.field}"'
-        if leaf.operator in ("eq", "contains"):
-            if isinstance(value, bool | str):
-                match = models.MatchValue(value=plain(value))
-                return models.FieldCondition(key=key, match=match)
-            if value is None:
-                raise ValueError(f"Qdrant cannot look for null in a list ({leaf.field!r}).")
-            same = models.Range(gte=float(value), lte=float(value))
-            return models.FieldCondition(key=key, range=same)
-        if isinstance(value, str):
-            raise ValueError(
-                f"Qdrant orders numbers only; ${leaf.operator} of {leaf.field!r} has the string "
-                f"{value!r:.80}. Store a number (a timestamp) to order by."
-            )
-        return models.FieldCondition(key=key, range=models.Range(**{leaf.operator: float(value)}))
 
     def delete(self, ids: Sequence[str]) -> None:
         """Delete documents; unknown ids are no error."""
@@ -156,7 +151,16 @@ class QdrantEngine(Engine):
     def get(self, ids: Sequence[str]) -> Rows:
         """Documents by id, in the order of `ids`."""
         points = [str(point_id(name)) for name in ids]
-        return carried(ids, self._client.retrieve(self._name, points, with_vectors=True), self.dim)
+        found = self._client.retrieve(self._name, points, with_vectors=True)
+        return carried(ids, found, self.dim, self._numbers)
+
+    def _read_mark(self) -> str | None:
+        notes = self._client.get_collection(self._name).config.metadata or {}
+        mark: str | None = notes.get(MARK)
+        return mark
+
+    def _write_mark(self, mark: str) -> None:
+        self._client.update_collection(self._name, metadata={MARK: mark})
 
     def __len__(self) -> int:
         return int(self._client.count(self._name, exact=True).count)

@@ -112,7 +112,7 @@ def test_the_factor_helps_and_is_least_squares() -> None:
     codes = codec.encode(x)
     fitted = codec.quantizer
     y = codec.layout.unpack(codes).y * fitted.deviation
-    coords = (x - fitted.mean) @ fitted.analysis.astype(np.float32)
+    coords = (x - fitted.mean) @ fitted.analysis.values
     best = (coords * y).sum(axis=1) / (y * y).sum(axis=1)
     np.testing.assert_allclose(codes.fields["factor"][:, 0], best, rtol=2e-3)
     assert np.std(best) > 0.01

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import attar
-from attar.engines import Served, project
+from attar.engines import Served
+from attar.projection import Projection, project
 from attar.stores.engines import (
     Engine,
     LanceEngine,
@@ -25,11 +26,14 @@ Make = Callable[..., Engine]
 
 
 @pytest.fixture(params=["pgvector", "lancedb", "qdrant-edge", "qdrant"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
+def make(request: pytest.FixtureRequest, tmp_path: Path, in_memory: Path) -> Iterator[Make]:
     opened: list[Engine] = []
     table = f"t{abs(hash(str(tmp_path)))}"
 
     def build(dim: int = DIM, dtype: str = "float16", **options: Any) -> Engine:
+        # A folder of Qdrant belongs to one engine at a time.
+        for engine in opened if request.param.startswith("qdrant") else ():
+            engine.close()
         if request.param == "pgvector":
             dsn = request.getfixturevalue("dsn")
             opened.append(PgVectorEngine(dsn, table, dim, dtype))
@@ -37,10 +41,7 @@ def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Make]:
             options = {"fields": FIELDS} | options
             opened.append(LanceEngine(str(tmp_path / "lance"), "docs", dim, dtype, **options))
         elif request.param == "qdrant":
-            # The folder of the local mode belongs to one client at a time.
-            for engine in opened:
-                engine.close()
-            opened.append(QdrantEngine(str(tmp_path / "qdrant"), "docs", dim, dtype))
+            opened.append(QdrantEngine(str(in_memory / "qdrant"), "docs", dim, dtype))
         else:
             opened.append(QdrantEdgeEngine(tmp_path / "edge", dim, dtype))
         return opened[-1]
@@ -228,7 +229,7 @@ def test_a_store_is_served_refined(make: Make, tmp_path: Path, metric: str) -> N
         store.reencode(attar.codec("waterfill@8x"))
         q = rng.standard_normal((10, 32)).astype(np.float32) * 0.85 ** np.arange(32)
         want = store.search(q, K)
-        served = Served.push(store, lambda dim: make(dim), keep=0.8, refine=10)
+        served = Served.push(store, make, keep=0.8, refine=10)
         assert served.projection.dim < 32
         assert served.projection.overlap >= 0.8
         got = served.search(q, K)
@@ -253,13 +254,50 @@ def test_a_store_is_served_refined(make: Make, tmp_path: Path, metric: str) -> N
             project(other)
 
 
+def test_a_store_that_has_grown_needs_the_projection_of_its_push(
+    make: Make, tmp_path: Path
+) -> None:
+    x = np.random.default_rng(3).standard_normal((400, 24)) * 0.9 ** np.arange(24)
+    ids = [f"d{i}" for i in range(400)]
+    with attar.Store.create(tmp_path / "full", "int8") as store:
+        store.add(ids[:300], x[:300])
+        first = Served.push(store, make, keep=0.9)
+        assert Served.push(store, make, keep=0.9).projection.dim == first.projection.dim
+        store.add(ids[300:], x[300:] * [*[1] * 12, *[9] * 12])
+        with pytest.raises(ValueError, match="another projection or codec.*pass projection="):
+            Served.push(store, lambda _, dtype: make(first.projection.dim, dtype), keep=0.9)
+        kept = Projection.load(first.projection.dump())
+        served = Served.push(store, make, projection=kept)
+        assert len(served.engine) == 400
+        # The same projection, but codes now.
+        with pytest.raises(ValueError, match="another projection or codec"):
+            Served.push(store, make, projection=kept, refine=3)
+    with attar.Store.create(tmp_path / "other", "int8") as other:
+        other.add(ids[:20], x[:20, :8])
+        with pytest.raises(ValueError, match="of 24 dimensions, the store has 8"):
+            Served.push(other, make, projection=kept)
+    with pytest.raises(ValueError, match="no projection that `dump` wrote"):
+        Projection.load(b"junk")
+
+
+def test_documents_without_a_mark_are_not_taken_for_ours(make: Make) -> None:
+    engine = make()
+    engine.push(batches())
+    with pytest.raises(ValueError, match="1200 documents and no mark"):
+        engine.claim("{}")
+    engine.delete([name for rows in batches() for name in rows.ids])
+    assert engine.claim("it's {mine}") == "it's {mine}"
+    engine.close()
+    assert make().claim("other") == "it's {mine}"
+
+
 def test_another_dimension_or_type_is_refused(make: Make) -> None:
     make().push(batches())
     with pytest.raises(ValueError, match="exists"):
         make(dim=DIM + 1)
     with pytest.raises(ValueError, match="exists"):
         make(dtype="float32")
-    with pytest.raises(ValueError, match="float16, float32"):
+    with pytest.raises(ValueError, match="dtype is one of .*float16, .*float32; got 'int8'"):
         make(dtype="int8")
 
 
@@ -315,6 +353,23 @@ def test_the_scan_goes_on_until_a_narrow_filter_is_filled(dsn: str, local: attar
         assert 10 <= wanted < COUNT / 20
         assert engine.search(queries(1), 10, filter=rare).ids.shape[1] == 10, kind
     engine.close()
+
+
+def test_limits_of_postgresql_are_said(dsn: str) -> None:
+    rows = next(batches(1))
+    with PgVectorEngine(dsn, "limits", DIM) as engine:
+        long = Rows(["é" * 1301], rows.vectors, [None], [None])
+        with pytest.raises(ValueError, match="up to 2,600 bytes; .* has 2,602"):
+            engine.push([long])
+        engine.push([Rows(["x" + "é" * 1299], rows.vectors, [None], [None])])
+        assert len(engine) == 1
+    with PgVectorEngine(dsn, "wide", 4001) as engine:
+        with pytest.raises(ValueError, match="halfvec takes up to 4,000 dimensions, .* 4,001"):
+            engine.index("hnsw")
+        engine.index("bits")
+    with PgVectorEngine(dsn, "wide32", 2001, "float32") as engine:
+        with pytest.raises(ValueError, match="vector takes up to 2,000"):
+            engine.index("hnsw")
 
 
 def test_wrong_credentials_say_so(dsn: str) -> None:
