@@ -29,20 +29,25 @@ def least_squares_factor(
 
 
 def stored_factor(
-    factor: NDArray[np.floating], coords: Float32, typical: float, first_row: int = 0
+    factor: NDArray[np.floating],
+    coords: Float32,
+    typical: float,
+    first_row: int = 0,
+    unit: Float32 | None = None,
 ) -> NDArray[np.float16]:
     """Factors [n] of rows coords [n e] as float16 [n 1].
 
-    Raises ValueError for a vector so long that its factor leaves float16; `typical` is the usual
-    length and `first_row` the number of row 0, for that.
+    Raises ValueError for a vector so long that its factor leaves float16; for that are `typical`,
+    the usual length, `first_row`, the number of row 0, and `unit`, what coords are counted in [e].
     """
     with np.errstate(over="ignore"):
         stored = factor.astype(np.float16)
     if not np.isfinite(stored).all():
         row = int(np.argmin(np.isfinite(stored)))
+        vector = coords[row] if unit is None else coords[row] * unit
         raise ValueError(
             "A vector may be at most 65504 times as far from the mean as those of the fit, "
-            f"got {np.linalg.norm(coords[row]):g} in row {first_row + row} where "
+            f"got {np.linalg.norm(vector):g} in row {first_row + row} where "
             f"{typical:g} is typical; remove the outlier, or fit the codec on data that holds "
             "such vectors."
         )
@@ -55,7 +60,11 @@ def typical_size(unit: Float32) -> Float32:
     In units of the deviations, so that it tells how far a vector is from what the levels expect
     even where the leading coordinates alone decide its length.
     """
-    size = np.sqrt(np.mean(np.square(unit, dtype=np.float64), axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        power = np.einsum("ne,ne->n", unit, unit)
+    if not np.isfinite(power).all():
+        power = np.square(np.nan_to_num(unit), dtype=np.float64).sum(axis=1)
+    size = np.sqrt(power.astype(np.float64) / unit.shape[1])
     quarters = np.rint(4 * np.log2(np.where(size > 0, size, 1)))
     return np.asarray(np.exp2(quarters / 4), np.float32)
 

@@ -14,6 +14,7 @@ from attar.retrieval.quantizer import FitContext, FittedQuantizer, Quantizer
 from attar.retrieval.reducer import State
 from attar.retrieval.vector_factor import GAINS, stored_factor, typical_size
 from attar.retrieval.weighted_transform import unasked_transform, weighted_transform
+from attar.stores.kernels.rotation import Rotation
 from attar.stores.kernels.trellis import quantise
 from attar.stores.layouts.waterfill import Waterfill as Layout
 from attar.stores.types import Codes, Float32, Query
@@ -49,19 +50,26 @@ class FittedWaterfill(FittedQuantizer):
         """
         fields: dict[str, list[NDArray[np.generic]]] = {f.name: [] for f in self.layout.fields}
         for start in range(0, max(len(z), 1), ROWS):
-            coords: Float32 = np.matmul(z[start : start + ROWS] - self.mean, self.analysis.values)
-            for name, array in self._encode_coords(coords, start).items():
+            unit = self._into_units(z[start : start + ROWS])
+            for name, array in self._encode_units(unit, start).items():
                 fields[name].append(array)
         return Codes({name: np.concatenate(arrays) for name, arrays in fields.items()})
 
-    def _encode_coords(self, coords: Float32, start: int) -> dict[str, NDArray[np.generic]]:
-        unit: Float32 = np.nan_to_num(coords * (1 / self.deviation))
+    def _encode_units(self, unit: Float32, start: int) -> dict[str, NDArray[np.generic]]:
         typical = typical_size(unit)
-        unit *= (1 / typical)[:, None]
-        paths = quantise(unit, self.layout, self.deviation * self.deviation, GAINS)
+        scaled: Float32 = unit * (1 / typical)[:, None]
+        if not np.isfinite(scaled.sum()):
+            scaled = np.nan_to_num(scaled)
+        paths = quantise(scaled, self.layout, self.deviation * self.deviation, GAINS)
         exact = paths.along / paths.power * typical * GAINS[paths.chosen]
-        factor = stored_factor(exact, coords, float(np.linalg.norm(self.deviation)), start)
+        typical_length = float(np.linalg.norm(self.deviation))
+        factor = stored_factor(exact, unit, typical_length, start, self.deviation)
         return {**self.layout.pack(paths.cells, paths.trellis), "factor": factor}
+
+    @cached_property
+    def _into_units(self) -> Rotation:
+        """Documents to coordinates in units of their deviations."""
+        return Rotation(self.mean, self.analysis.values * (1 / self.deviation))
 
     def decode(self, codes: Codes) -> Float32:
         """Levels, scaled and rotated back."""

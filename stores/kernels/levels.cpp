@@ -2,7 +2,7 @@
 #include "native.h"
 
 // Grows by one with every change of a signature or a struct; library.py has the same number.
-ATTAR_API int32_t attar_abi() { return 7; }
+ATTAR_API int32_t attar_abi() { return 9; }
 
 ATTAR_API int32_t attar_level() {
 #ifdef ATTAR_X86
