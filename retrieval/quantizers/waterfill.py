@@ -57,7 +57,7 @@ class FittedWaterfill(FittedQuantizer):
 
     def _encode_units(self, unit: Float32, start: int) -> dict[str, NDArray[np.generic]]:
         typical = typical_size(unit)
-        scaled: Float32 = unit * (1 / typical)[:, None]
+        scaled: Float32 = np.multiply(unit, (1 / typical)[:, None])
         if not np.isfinite(scaled.sum()):
             scaled = np.nan_to_num(scaled)
         paths = quantise(scaled, self.layout, self.deviation * self.deviation, GAINS)
@@ -69,7 +69,7 @@ class FittedWaterfill(FittedQuantizer):
     @cached_property
     def _into_units(self) -> Rotation:
         """Documents to coordinates in units of their deviations."""
-        return Rotation(self.mean, self.analysis.values * (1 / self.deviation))
+        return Rotation(self.mean, np.divide(self.analysis.values, self.deviation))
 
     def decode(self, codes: Codes) -> Float32:
         """Levels, scaled and rotated back."""

@@ -5,6 +5,7 @@ and within 2^-15 of the sum of magnitudes; elsewhere it is numpy's product. Unli
 search this one promises no bits: nothing that is compared between machines depends on them.
 """
 
+import ctypes
 from dataclasses import dataclass
 from functools import cache, cached_property
 
@@ -44,14 +45,12 @@ class Rotation:
         return self._tiled(np.ascontiguousarray(x, np.float32), thread_count(threads))
 
     def _tiled(self, x: Float32, threads: int) -> Float32:
-        import ctypes
-
         out = np.empty((len(x), self.matrix.shape[1]), np.float32)
         sizes = (len(x), *self.matrix.shape)
         loaded().attar_rotate(
             ctypes.c_int32(threads),
             *map(ctypes.c_int64, sizes),
-            *map(pointer, (x, np.ascontiguousarray(self.mean), self._tiles, out)),
+            *[pointer(a) for a in (x, np.ascontiguousarray(self.mean), self._tiles, out)],
         )
         return out
 
