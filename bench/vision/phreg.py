@@ -34,7 +34,7 @@ CACHE = Path("build/bench/phreg")
 PICTURE = Path("docs/pictures/planted.png")
 SEEDS = (0, 1, 2)
 RECIPE = DistillRecipe(
-    epochs=8, batch=2, lr=1e-5, lr_end=1e-6, fixed_views=True, start="patches", bfloat16=True
+    epochs=12, batch=2, lr=1e-5, lr_end=1e-6, fixed_views=True, start="patches", bfloat16=True
 )
 """The paper: 100 epochs of 31k images at 518 px, lr 1e-4 -> 5e-6, batch 8, random registers. At
 224 px and some hundred steps its rate breaks the model (Adam's first steps have full size); these
