@@ -34,7 +34,7 @@ SHORT = "oldest quarter left out, half compressed, last quarter raw"
 CHECKPOINTS = Path.home() / ".cache" / "attar" / "bench"
 RECIPES = {
     "pooled": (Recipe(variant="pooled"), Training(steps=110, check_every=25)),
-    "eos": (Recipe(variant="eos"), Training(steps=50, check_every=25)),
+    "eos": (Recipe(variant="eos"), Training(steps=25, check_every=25)),
 }
 
 
