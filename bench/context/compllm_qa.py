@@ -8,7 +8,7 @@ equal positions; the interval is a bootstrap over paragraphs, whose questions be
 
 import gzip
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,14 @@ import torch
 from torch import Tensor
 
 from attar.context.compllm import CompLLM, segment_text
-from bench.context.compllm_copy import RECIPES, restored
+from bench.context.compllm_copy import CHECKPOINTS, RECIPES, restored
 from bench.context.gemma import load_gemma, where
-from bench.machine import DATA
+from bench.machine import DATA, commit
 from bench.registry import Result, bench
 
 PARAGRAPHS, EACH, SEED = 100, 5, 0
+REFERENCE = 30
+"""Paragraphs on which the whole context, none of it and the hybrid are measured too."""
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -57,12 +59,13 @@ def contexts(
 
 @torch.no_grad()
 def answers_nll(
-    llm: Any, tokenizer: Any, context: Tensor, questions: Sequence[tuple[str, str]]
-) -> list[float]:
-    """Return the NLL of each gold answer; the context is read once."""
+    llm: Any, tokenizer: Any, contexts: Tensor, questions: Sequence[tuple[str, str]]
+) -> list[list[float]]:
+    """Return the NLL of each gold answer after each of the contexts [a n d], read once."""
     embed = llm.get_input_embeddings()
     bos = embed(torch.tensor([tokenizer.bos_token_id], device=llm.device))
-    start = llm.get_decoder()(inputs_embeds=torch.cat([bos, context])[None], use_cache=True)
+    inputs = torch.cat([bos.expand(len(contexts), 1, -1), contexts], dim=1)
+    start = llm.get_decoder()(inputs_embeds=inputs, use_cache=True)
     tails: list[list[int]] = []
     golds: list[list[int]] = []
     for question, answer in questions:
@@ -72,33 +75,59 @@ def answers_nll(
     # All questions as one batch; what pads them on the right is seen by nothing that counts.
     width = max(map(len, tails))
     ids = torch.tensor([t + [0] * (width - len(t)) for t in tails], device=llm.device)
+    ids = ids.repeat(len(contexts), 1)
     cache = start.past_key_values
     cache.batch_repeat_interleave(len(tails))
     states = llm.get_decoder()(input_ids=ids, past_key_values=cache).last_hidden_state
     rows = [
         state[len(tail) - len(gold) - 1 : len(tail) - 1]
-        for state, tail, gold in zip(states, tails, golds, strict=True)
+        for state, tail, gold in zip(
+            states, tails * len(contexts), golds * len(contexts), strict=True
+        )
     ]
-    # One product with the 262,144 rows of the head for all questions.
+    # One product with the 262,144 rows of the head for all of them.
     logits = llm.lm_head(torch.cat(rows).contiguous()).float()
-    target = torch.tensor([i for gold in golds for i in gold], device=llm.device)
+    target = torch.tensor([i for gold in golds for i in gold] * len(contexts), device=llm.device)
     nll = torch.nn.functional.cross_entropy(logits, target, reduction="none")
-    return [float(part.sum()) for part in nll.split([len(gold) for gold in golds])]
+    parts = nll.split([len(gold) for gold in golds] * len(contexts))
+    sums = [float(part.sum()) for part in parts]
+    return [sums[i : i + len(golds)] for i in range(0, len(sums), len(golds))]
 
 
-def arms(compressor: CompLLM, tokenizer: Any, paragraphs: list[str]) -> dict[str, Tensor]:
-    """Return the context in every form; all but the full one have the same positions."""
+def measured(
+    compressor: CompLLM, tokenizer: Any, paragraphs: list[str], questions: Any, all_arms: bool
+) -> dict[str, tuple[int, list[float]]]:
+    """Return positions and NLLs of every form of a context; the first three have equally many."""
     segments = segment_text(paragraphs, tokenizer, compressor.recipe.segment)
     short = compressor.compress_segments(segments)
     ids = torch.tensor([i for s in segments for i in s], device=short.device)
-    tokens = compressor.llm.get_input_embeddings()(ids)
+    tokens = compressor.llm.get_input_embeddings()(ids).detach()
     n = len(short)
-    return {
-        "full": tokens, "none": tokens[:0], "head": tokens[:n], "tail": tokens[-n:],
-        "CompLLM": short,
-        "compressed old + raw recent":
-            compressor.context(segments, recent=n // 2, positions=n).embeddings,
-    }  # fmt: skip
+    same = torch.stack([tokens[:n], tokens[-n:], short])
+    got = answers_nll(compressor.llm, tokenizer, same, questions)
+    out = {name: (n, x) for name, x in zip(("head", "tail", "CompLLM"), got, strict=True)}
+    others: dict[str, Tensor] = {}
+    if all_arms:
+        mixed = compressor.context(segments, recent=n // 2, positions=n)
+        others = {
+            "full": tokens,
+            "none": tokens[:0],
+            "old compressed, recent raw": mixed.embeddings,
+        }
+    for name, form in others.items():
+        (nll,) = answers_nll(compressor.llm, tokenizer, form[None], questions)
+        out[name] = len(form), nll
+    return out
+
+
+def kept(compressor: CompLLM, place: int, make: Callable[[], Any]) -> Any:
+    """Return what an interrupted run of the same code and adapter measured, or measure it."""
+    folder = CHECKPOINTS / "compllm-qa" / f"{compressor.adapter_hash()[:12]}-{commit()}"
+    file = folder / f"{place}.json"
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(make()))
+    return json.loads(file.read_text())
 
 
 def interval(groups: list[list[float]], seed: int, draws: int = 2000) -> tuple[float, float]:
@@ -111,46 +140,48 @@ def interval(groups: list[list[float]], seed: int, draws: int = 2000) -> tuple[f
     return float(low), float(high)
 
 
+def _mean(groups: Iterable[list[float]]) -> float:
+    return float(np.mean([x for group in groups for x in group]))
+
+
 @bench("context/compllm_qa", gate="tests/context/compllm")
 def compllm_qa(quick: bool) -> Result:
     llm, tokenizer = load_gemma()
     compressor = CompLLM(llm, tokenizer, RECIPES["pooled"][0])
     asked = contexts(2 if quick else PARAGRAPHS, EACH, SEED)
-    steps = {name: restored(compressor, name) for name in ("own", "pooled")}
-    nll: dict[str, list[list[float]]] = {}
+    names = [name for name in ("pooled", "own") if name == "pooled" or restored(compressor, name)]
+    steps = {}
+    nll: dict[str, dict[int, list[float]]] = {}
     positions: dict[str, list[int]] = {}
+    for name in names:
+        steps[name] = restored(compressor, name)
+        for i, (paragraphs, questions) in enumerate(asked):
 
-    def ask(name: str, context: Tensor, questions: list[tuple[str, str]]) -> None:
-        nll.setdefault(name, []).append(answers_nll(llm, tokenizer, context, questions))
-        positions.setdefault(name, []).append(len(context))
+            def measure(p: list[str] = paragraphs, q: Any = questions, i: int = i) -> Any:
+                return measured(compressor, tokenizer, p, q, i < REFERENCE)
 
-    for paragraphs, questions in asked:
-        for name, context in arms(compressor, tokenizer, paragraphs).items():
-            ask(name, context, questions)
-    if steps["own"]:
-        restored(compressor, "own")
-        for paragraphs, questions in asked:
-            segments = segment_text(paragraphs, tokenizer, compressor.recipe.segment)
-            ask("CompLLM, own answers", compressor.compress_segments(segments), questions)
-    mean = {name: float(np.mean([x for g in groups for x in g])) for name, groups in nll.items()}
+            for form, (size, values) in kept(compressor, i, measure).items():
+                arm = f"CompLLM, {name} answers" if (form, name) == ("CompLLM", "own") else form
+                nll.setdefault(arm, {})[i] = values
+                positions.setdefault(arm, []).append(size)
+    mean = {name: _mean(groups.values()) for name, groups in nll.items()}
     best = min(("head", "tail"), key=lambda name: mean[name])
     rows = []
     for name, groups in nll.items():
-        gain = [[b - a for a, b in zip(x, y, strict=True)]
-                for x, y in zip(groups, nll[best], strict=True)]  # fmt: skip
+        gain = [[b - a for a, b in zip(x, nll[best][i], strict=True)] for i, x in groups.items()]
         low, high = interval(gain, SEED)
         rows.append({
             "context as": name, "positions": float(np.mean(positions[name])),
-            "NLL per answer": mean[name], "gain": mean[best] - mean[name],
-            "low": low, "high": high,
+            "questions": sum(map(len, groups.values())), "NLL per answer": mean[name],
+            "gain": _mean(gain), "low": low, "high": high,
         })  # fmt: skip
     got = next(r for r in rows if r["context as"] == "CompLLM")
-    count = sum(len(g) for g in nll["full"])
+    count = got["questions"]
     setup = {
         "model": f"gemma-3-270m, bfloat16, {where(llm)}",
         "adapter": f"pooled, step {steps['pooled']}",
-        "own answers": f"step {steps['own']} of `context/compllm_own`",
-        "questions": count, "paragraphs": len(nll["full"]), "seed": SEED,
+        "own answers": f"step {steps.get('own', 0)} of `context/compllm_own`",
+        "questions": count, "paragraphs": len(nll["CompLLM"]), "seed": SEED,
         "gain": f"over {best} truncation",
     }  # fmt: skip
     trained = llm.device.type == "cuda"
