@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores import metric as metrics
 from attar.stores.creation import unpack_probes
 from attar.stores.disk import catalog
 from attar.stores.disk.change import Change, plain_json
@@ -27,15 +26,8 @@ from attar.stores.disk.merge import LARGEST, merge_count
 from attar.stores.disk.pieces import Target
 from attar.stores.errors import StoreError
 from attar.stores.exact import EXACT, ExactCodec
-from attar.stores.inputs import check_queries
 from attar.stores.probes import LEAST_COSINE, row_cosines
 from attar.stores.protocols import Codec
-from attar.stores.scan.exact import Found
-from attar.stores.scan.exact import Target as ScanTarget
-from attar.stores.scan.fast import find
-from attar.stores.scan.how import How
-from attar.stores.score import scores
-from attar.stores.search import allowed, candidates, part_mask
 from attar.stores.snapshot import Part
 from attar.stores.types import Float32
 
@@ -237,87 +229,3 @@ def _forget(library: Library, change: Change, used: set[str]) -> None:
     for name in known:
         if name not in used:
             change.remove_codec(name)
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Of one query: slots int64 [c], scores by both models float32 [c].
-
-    A score of the new one is NaN where the slot has no vector of it.
-    """
-
-    slots: Slots
-    old: Float32
-    new: Float32
-
-
-def both_scores(
-    library: Library,
-    old: Float32,
-    new: Float32,
-    k: int,
-    filter: Mapping[str, Any] | None = None,
-) -> list[Candidates]:
-    """The k best of each model's vectors for the same m queries [m d], [m e], scored by both."""
-    snapshot, metric = library.snapshot, str(library.meta["metric"])
-    old = check_queries(old, int(library.meta["dim"]), metric == "cosine")
-    new = check_queries(new, int(entry_of(library)["dim"]), metric == "cosine")
-    rows = allowed(library, snapshot, filter)
-    width = min(k, sum(int(mask.sum()) for mask in rows))
-    if not width:
-        none, empty = np.zeros(0, np.int64), np.zeros(0, np.float32)
-        return [Candidates(none, empty, empty) for _ in range(len(old))]
-    before = candidates(library, snapshot, rows, old, width, How())
-    after = _next_candidates(library, rows, new, width, filter is not None)
-    found = []
-    for q, (one, two) in enumerate(zip(before, after, strict=True)):
-        slots = np.union1d(_best(one, width), _best(two, width))
-        a = scored(slots, snapshot.parts, old[q : q + 1], metric)
-        b = scored(slots, snapshot.next, new[q : q + 1], metric)
-        found.append(Candidates(slots, a, b))
-    return found
-
-
-def _next_candidates(
-    library: Library, rows: list[NDArray[np.bool_]], queries: Float32, k: int, filtered: bool
-) -> list[Found]:
-    snapshot, metric = library.snapshot, str(library.meta["metric"])
-    if not snapshot.next:
-        none = Found(np.zeros(0, np.int64), np.zeros(0, np.float32))
-        return [none] * len(queries)
-    prepared = metrics.prepared(queries, metric, snapshot.next[0].codec)
-    masks = [part.live for part in snapshot.next]
-    if filtered:
-        slots = [
-            p.slots_of(np.flatnonzero(mask)) for p, mask in zip(snapshot.parts, rows, strict=True)
-        ]
-        some = np.concatenate([np.zeros(0, np.int64), *slots])
-        masks = [part_mask(part, some) & part.live for part in snapshot.next]
-    targets = [ScanTarget(p, prepared, m) for p, m in zip(snapshot.next, masks, strict=True)]
-    return find(targets, len(queries), k, How())
-
-
-def _best(found: Found, k: int) -> Slots:
-    if len(found.slots) <= k:
-        return found.slots
-    return found.slots[np.argpartition(-found.scores, k - 1)[:k]]
-
-
-def scored(slots: Slots, parts: tuple[Part, ...], query: Float32, metric: str) -> Float32:
-    """Canonical scores of slots [c] for one query [1 d]; NaN where no part holds the slot."""
-    result = np.full(len(slots), np.nan, np.float32)
-    prepared: dict[str, Any] = {}
-    for part in parts:
-        rows = part.rows_of(slots)
-        here = np.flatnonzero(rows >= 0)
-        here = here[part.live[rows[here]]]
-        if not len(here):
-            continue
-        name = part.row.codec
-        if name not in prepared:
-            prepared[name] = metrics.prepared(query, metric, part.codec)
-        levels = part.codec.layout.unpack(part.codes(rows[here]))
-        q = prepared[name]
-        with np.errstate(under="ignore"):
-            result[here] = scores(q.coords[0], q.const[0], levels, part.sqnorm(rows[here]))
-    return result

@@ -32,6 +32,7 @@ from attar.retrieval.compat.pay_first import (
 from attar.retrieval.compat.rescoring import CANDIDATES, Rescoring, Scale
 from attar.stores import metric as metrics
 from attar.stores import upgrading
+from attar.stores.both import Candidates, both_scores
 from attar.stores.creation import pack_probes, unpack_probes
 from attar.stores.errors import EncoderMismatchError, StoreError
 from attar.stores.inputs import check_k
@@ -252,23 +253,20 @@ class Upgrade:
         lazy_ms: float = 0.0,
     ) -> Hits:
         """As `search`, for queries that are embedded: old [m d], new [m e]."""
-        library, metric = self._library, str(self._library.meta["metric"])
         width = max(self._rescoring.candidates, k)
-        unit = np.asarray(new, np.float32)
-        if metric == "cosine":
-            unit = unit / np.linalg.norm(unit, axis=1, keepdims=True)
+        new = np.asarray(new, np.float32)
+        # What an adapter misses, the new vectors find; the old model misses next to nothing.
+        scan_new = self._adapter is not None
         found = []
-        for q, one in enumerate(upgrading.both_scores(library, old, new, width, filter)):
-            prepared = metrics.prepared(unit[q : q + 1], metric, self._codec)
-            fresh = self._lazily(one, prepared, lazy_ms)
+        for one in both_scores(self._library, old, new, width, filter, scan_new=scan_new):
+            fresh = self._lazily(one, lazy_ms)
             found.append(Found(one.slots, self._rescoring.fused(one.old, fresh, self._scale)))
-        return ordered(found, min(k, max((len(f.slots) for f in found), default=0)), library.names)
+        width = min(k, max((len(f.slots) for f in found), default=0))
+        return ordered(found, width, self._library.names)
 
-    def _lazily(
-        self, one: upgrading.Candidates, query: Query, lazy_ms: float
-    ) -> NDArray[np.float32]:
+    def _lazily(self, one: Candidates, lazy_ms: float) -> NDArray[np.float32]:
         """The new scores, with those that could be had within the time."""
-        fresh = one.new.copy()
+        fresh, query = one.new.copy(), one.query
         self._from_memory(one.slots, query, fresh)
         missing = np.flatnonzero(np.isnan(fresh))
         if not len(missing):
