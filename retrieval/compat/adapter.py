@@ -50,21 +50,19 @@ class FittedAdapter(ABC):
     def apply(self, x: ArrayLike) -> Float32:
         """Vectors [n d] of the source space to unit vectors float32 [n e] of the target space."""
         rows = as_vectors(x, "vectors", self.source_dim)
-        rows = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-        y = self.map(rows - self.state["source_mean"]) + self.state["target_mean"]
-        return np.asarray(y / np.maximum(np.linalg.norm(y, axis=1, keepdims=True), 1e-12))
+        return _to_unit(self.moved(_to_unit(rows)))
 
     @abstractmethod
-    def map(self, x: Float32) -> Float32:
-        """Centred rows to centred rows."""
+    def moved(self, x: Float32) -> Float32:
+        """Unit rows [n d] to rows [n e] of any length."""
 
-    def back(self, q: ArrayLike) -> Float32 | None:
-        """For a linear map: queries [m e] of the target space as queries [m d] for unmapped rows.
+    @abstractmethod
+    def back(self, q: ArrayLike) -> Float32:
+        """Queries [m e] of the target space as queries [m d] for documents that are not mapped.
 
-        <q, x W> = <q W^T, x>, so that the rows that `apply` would bring near q can be looked up
-        without mapping them all. None when the map is not linear.
+        <q, x W> = <q W^T, x> for a linear map, so that the rows that `apply` would bring near q can
+        be looked up without mapping them all; up to the lengths that `apply` evens out.
         """
-        return None
 
     def dump(self) -> bytes:
         """The bytes of a safetensors file, the same every time."""
@@ -73,6 +71,11 @@ class FittedAdapter(ABC):
         head = json.dumps({"format": FORMAT, "kind": self.kind}, sort_keys=True)
         tensors = {name: np.ascontiguousarray(array) for name, array in self.state.items()}
         return bytes(save(tensors, {"attar-adapter": head}))
+
+
+def _to_unit(x: Float32) -> Float32:
+    norms = np.sqrt(np.einsum("nd,nd->n", x, x))
+    return np.asarray(x / np.maximum(norms, 1e-12)[:, None])
 
 
 class Adapter(ABC):

@@ -6,27 +6,23 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.retrieval.compat.adapter import Adapter, FittedAdapter, as_pairs
+from attar.retrieval.compat.adapter import Adapter, as_pairs
+from attar.retrieval.compat.linear import FittedLinear
 from attar.retrieval.compat.ridge import Ridge
-from attar.retrieval.inputs import as_vectors
 from attar.stores.types import Float32
 
 
 @final
 @dataclass(frozen=True)
-class FittedLowRank(FittedAdapter):
+class FittedLowRank(FittedLinear):
     """y = (x A) B."""
 
     kind: ClassVar[str] = "low-rank"
 
-    def map(self, x: Float32) -> Float32:
-        """[n d] -> [n e]."""
-        return np.asarray((x @ self.state["a"]) @ self.state["b"])
-
-    def back(self, q: ArrayLike) -> Float32:
-        """[m e] -> [m d]."""
-        rows = as_vectors(q, "queries", self.target_dim)
-        return np.asarray((rows @ self.state["b"].T) @ self.state["a"].T)
+    @property
+    def w(self) -> Float32:
+        """A B."""
+        return np.asarray(self.state["a"] @ self.state["b"])
 
 
 @final

@@ -6,25 +6,22 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.retrieval.compat.adapter import Adapter, FittedAdapter, as_pairs
-from attar.retrieval.inputs import as_vectors
+from attar.retrieval.compat.adapter import Adapter, as_pairs
+from attar.retrieval.compat.linear import FittedLinear
 from attar.stores.types import Float32
 
 
 @final
 @dataclass(frozen=True)
-class FittedProcrustes(FittedAdapter):
+class FittedProcrustes(FittedLinear):
     """y = x W with orthonormal rows or columns, times one scale."""
 
     kind: ClassVar[str] = "procrustes"
 
-    def map(self, x: Float32) -> Float32:
-        """[n d] -> [n e]."""
-        return np.asarray(x @ self.state["w"])
-
-    def back(self, q: ArrayLike) -> Float32:
-        """[m e] -> [m d]."""
-        return np.asarray(as_vectors(q, "queries", self.target_dim) @ self.state["w"].T)
+    @property
+    def w(self) -> Float32:
+        """[d e], as it was fitted."""
+        return self.state["w"]
 
 
 @final

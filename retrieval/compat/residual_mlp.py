@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import cached_property
 from typing import ClassVar, final
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import ArrayLike
 
 from attar.retrieval.compat.adapter import Adapter, FittedAdapter, as_pairs
 from attar.retrieval.compat.ridge import Ridge
+from attar.retrieval.inputs import as_vectors
 from attar.stores.types import Float32
 
 
@@ -19,11 +21,28 @@ class FittedResidualMLP(FittedAdapter):
 
     kind: ClassVar[str] = "residual-mlp"
 
-    def map(self, x: Float32) -> Float32:
-        """[n d] -> [n e]."""
+    @cached_property
+    def _first(self) -> tuple[Float32, Float32]:
+        """W and A side by side [d e+h], and what is added to both [e+h]."""
         s = self.state
-        hidden = np.maximum(x * s["gain"] @ s["a1"] + s["b1"], 0)
-        return np.asarray(x @ s["w"] + (hidden @ s["a2"] + s["b2"]) / s["gain"])
+        both = np.concatenate([s["w"], s["gain"] * s["a1"]], axis=1)
+        shift = np.concatenate([s["target_mean"] + s["b2"] / s["gain"], s["b1"]])
+        return both, np.asarray(shift - s["source_mean"] @ both)
+
+    @cached_property
+    def _second(self) -> Float32:
+        return np.asarray(self.state["a2"] / self.state["gain"])
+
+    def moved(self, x: Float32) -> Float32:
+        """[n d] -> [n e]."""
+        both, shift = self._first
+        z = x @ both + shift
+        e = self.target_dim
+        return np.asarray(z[:, :e] + np.maximum(z[:, e:], 0) @ self._second)
+
+    def back(self, q: ArrayLike) -> Float32:
+        """[m e] -> [m d], by the linear part alone."""
+        return np.asarray(as_vectors(q, "queries", self.target_dim) @ self.state["w"].T)
 
 
 @final

@@ -6,8 +6,8 @@ from typing import ClassVar, final
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.retrieval.compat.adapter import Adapter, FittedAdapter, as_pairs
-from attar.retrieval.inputs import as_vectors
+from attar.retrieval.compat.adapter import Adapter, as_pairs
+from attar.retrieval.compat.linear import FittedLinear
 from attar.stores.types import Float32
 
 GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -15,18 +15,15 @@ GRID = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 
 @final
 @dataclass(frozen=True)
-class FittedRidge(FittedAdapter):
+class FittedRidge(FittedLinear):
     """y = x W."""
 
     kind: ClassVar[str] = "ridge"
 
-    def map(self, x: Float32) -> Float32:
-        """[n d] -> [n e]."""
-        return np.asarray(x @ self.state["w"])
-
-    def back(self, q: ArrayLike) -> Float32:
-        """[m e] -> [m d]."""
-        return np.asarray(as_vectors(q, "queries", self.target_dim) @ self.state["w"].T)
+    @property
+    def w(self) -> Float32:
+        """[d e], as it was fitted."""
+        return self.state["w"]
 
 
 @final

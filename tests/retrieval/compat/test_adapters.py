@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from attar.retrieval.compat import anchor_drift, choose_bridge
+from attar.retrieval.compat import Kronecker, anchor_drift, choose_bridge
 from attar.retrieval.compat.adapter import load_adapter
 from attar.retrieval.compat.choosing import QUERY, SIDES, fit_bridge
 from attar.retrieval.compat.graded import best_rows, ndcg
@@ -42,7 +42,7 @@ def test_it_finds_the_way_between_turned_spaces(name: str) -> None:
     fitted = ADAPTERS[name].fit(NEW[:400], OLD[:400])
     found = best_rows(fitted.apply(NEW[400:]) @ OLD[400:].T, 1)[:, 0]
     right = float((found == np.arange(200)).mean())
-    assert right > (0.5 if name == "kronecker" else 0.95)
+    assert right > 0.95
 
 
 @every
@@ -57,12 +57,14 @@ def test_compressed_codes_change_little(name: str, side: str) -> None:
     assert abs(values[0].mean() - values[1].mean()) < 0.06
 
 
-@pytest.mark.parametrize("name", ["ridge", "procrustes", "low-rank"])
+@every
 def test_queries_mapped_back_ask_the_same(name: str) -> None:
+    """Up to a constant a query, for what is linear; the network only nearly."""
     fitted = ADAPTERS[name].fit(OLD, NEW)
-    back = fitted.back(NEW[:5])
-    assert back is not None
-    assert np.allclose(back @ OLD.T, NEW[:5] @ fitted.map(OLD).T, atol=1e-4)
+    back, there = fitted.back(NEW[:5]) @ OLD.T, NEW[:5] @ fitted.moved(OLD).T
+    apart = (there - back) - (there - back).mean(axis=1, keepdims=True)
+    assert np.abs(apart).max() < (0.5 if name == "residual-mlp" else 1e-4)
+    assert np.corrcoef(there[0], back[0])[0, 1] > 0.99
 
 
 def test_a_rotation_is_found_exactly() -> None:
@@ -74,7 +76,7 @@ def test_a_kronecker_product_is_found_exactly() -> None:
     rng = np.random.default_rng(0)
     w = np.kron(*(np.linalg.qr(rng.standard_normal((k, k)))[0] for k in (4, 6)))
     new = np.asarray(OLD @ w, np.float32)
-    fitted = ADAPTERS["kronecker"].fit(new, OLD)
+    fitted = Kronecker(terms=2).fit(new, OLD)
     assert float((fitted.apply(new) * OLD).sum(axis=1).min()) > 0.99
     assert fitted.side_bytes < 4 * w.size / 2
 

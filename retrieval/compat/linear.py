@@ -1,0 +1,39 @@
+"""Adapters that are one matrix: applied as such, whatever form they are stored in."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from attar.retrieval.compat.adapter import FittedAdapter
+from attar.retrieval.inputs import as_vectors
+from attar.stores.types import Float32
+
+
+@dataclass(frozen=True)
+class FittedLinear(FittedAdapter):
+    """y = (x - source mean) W + target mean."""
+
+    @property
+    @abstractmethod
+    def w(self) -> Float32:
+        """W [d e], made of what is stored."""
+
+    @cached_property
+    def matrix(self) -> Float32:
+        """W, made once."""
+        return np.ascontiguousarray(self.w, np.float32)
+
+    @cached_property
+    def _shift(self) -> Float32:
+        return np.asarray(self.state["target_mean"] - self.state["source_mean"] @ self.matrix)
+
+    def moved(self, x: Float32) -> Float32:
+        """[n d] -> [n e]."""
+        return np.asarray(x @ self.matrix + self._shift)
+
+    def back(self, q: ArrayLike) -> Float32:
+        """[m e] -> [m d]."""
+        return np.asarray(as_vectors(q, "queries", self.target_dim) @ self.matrix.T)
