@@ -77,7 +77,7 @@ def _upgrade(library: Library) -> dict[str, Any] | None:
     if not entry:
         return None
     done = sum(int(part.live.sum()) for part in library.snapshot.next)
-    kept = {key: entry[key] for key in ("encoder", "fingerprint", "dim", "bridge")}
+    kept = {key: entry[key] for key in ("encoder", "fingerprint", "dim", "bridge", "adapter")}
     return kept | {"embedded": done, "of": library.snapshot.live}
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import attar
+from attar.stores.protocols import Encoder
 from attar.stores.store import Store
 
 SAFE = ("sentence-transformers", "open-clip")
@@ -30,6 +31,34 @@ def open_with_encoder(folder: Path, encoder: str | None) -> Store:
             )
         encoder = named
     return attar.open(folder, encoder=attar.encoder(encoder))
+
+
+def both_encoders(folder: Path, to: str | None, old: str | None) -> tuple[Encoder | None, Encoder]:
+    """The old and the new encoder of an upgrade: as typed, or as the store names them.
+
+    The old one is None where an adapter asks in its stead and nobody typed it.
+    """
+    with attar.open(folder) as store:
+        facts = store.info()
+    under_way = facts["upgrade"] or {}
+    needed = old is not None or not under_way.get("adapter")
+    named = {"--from": (facts["encoder"] if needed else None, old)}
+    named["--to"] = (under_way.get("encoder"), to)
+    for option, (stored, typed) in named.items():
+        if typed is None and stored and not is_safe(stored):
+            raise ValueError(
+                f"The store names the encoder {stored!r}, which is code, an address or a folder; "
+                f"if you trust it, type it yourself with {option}."
+            )
+    new_name = to or under_way.get("encoder")
+    if not new_name:
+        raise ValueError("Name the new encoder: attar upgrade DIR --to NAME.")
+    if not needed:
+        return None, attar.encoder(new_name)
+    old_name = old or facts["encoder"]
+    if not old_name:
+        raise ValueError(f"{folder} was built from bare vectors; name their encoder: --from NAME.")
+    return attar.encoder(old_name), attar.encoder(new_name)
 
 
 def is_safe(name: str) -> bool:

@@ -9,6 +9,7 @@ import typer
 import attar
 from attar.cli.console import human_bytes, say, write_json
 from attar.cli.progress import progress
+from attar.cli.stores import both_encoders
 
 if TYPE_CHECKING:
     from attar.retrieval.compat.estimate import Asked, Estimate
@@ -31,8 +32,14 @@ def upgrade(
         bool, typer.Option("--rollback", help="End the upgrade: the new vectors go.")
     ] = False,
     bridge: Annotated[
-        str, typer.Option(help="While it runs: rescore, or bridge (an adapter for queries).")
+        str, typer.Option(help="While it runs: rescore, or bridge (an adapter).")
     ] = "rescore",
+    side: Annotated[
+        str | None,
+        typer.Option(
+            help="Of an adapter: query, or document (maps old codes). Default: the better."
+        ),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option("--from", help="The old encoder; default: the store's own.")
     ] = None,
@@ -70,7 +77,7 @@ def upgrade(
     if dry_run:
         _advise(folder, to, encoder, (queries, qrels), pairs, codec, sample, seed, as_json)
         return
-    _go_on(folder, to, encoder, bridge, codec, queries, most, seed, commit)
+    _go_on(folder, to, encoder, (bridge, side), codec, queries, most, seed, commit)
 
 
 def _roll_back(folder: Path) -> None:
@@ -79,27 +86,6 @@ def _roll_back(folder: Path) -> None:
     with attar.open(folder, mode="w") as store:
         roll_back(store)
         say(f"{folder}: rolled back; {len(store):,} documents as they were.")
-
-
-def _encoders(folder: Path, to: str | None, old: str | None) -> "tuple[Encoder, Encoder]":
-    from attar.cli.stores import is_safe
-
-    with attar.open(folder) as store:
-        facts = store.info()
-    under_way = facts["upgrade"]
-    for stored, typed in ((facts["encoder"], old), (under_way and under_way["encoder"], to)):
-        if typed is None and stored and not is_safe(stored):
-            raise ValueError(
-                f"The store names the encoder {stored!r}, which is code, an address or a folder; "
-                "if you trust it, type it yourself with --from or --to."
-            )
-    to = to or (under_way and under_way["encoder"])
-    if not to:
-        raise ValueError("Name the new encoder: attar upgrade DIR --to NAME.")
-    old = old or facts["encoder"]
-    if not old:
-        raise ValueError(f"{folder} was built from bare vectors; name their encoder: --from NAME.")
-    return attar.encoder(old), attar.encoder(to)
 
 
 def _asked(paths: tuple[Path | None, Path | None]) -> "Asked | None":
@@ -123,14 +109,16 @@ def _advise(
     seed: int,
     as_json: bool,
 ) -> None:
+    from attar.retrieval.compat.beginning import present
     from attar.retrieval.compat.estimate import estimate
 
-    before, after = _encoders(folder, to, old)
+    before, after = both_encoders(folder, to, old)
+    old_model = present(before)
     texts = None if pairs is None else [t for t in pairs.read_text("utf-8").splitlines() if t]
     with attar.open(folder) as store:
         found = estimate(
             store,
-            before,
+            old_model,
             after,
             _asked(judged),
             spec=codec,
@@ -140,9 +128,9 @@ def _advise(
         )
         size = store.info()["bytes_per_vector"] * len(store)
     if as_json:
-        write_json(_plain(found, before, after))
+        write_json(_plain(found, old_model, after))
     else:
-        _show(found, before, after, size)
+        _show(found, old_model, after, size)
 
 
 def _plain(found: "Estimate", before: "Encoder", after: "Encoder") -> dict[str, Any]:
@@ -184,7 +172,7 @@ def _go_on(
     folder: Path,
     to: str | None,
     old: str | None,
-    bridge: str,
+    bridge: tuple[str, str | None],
     codec: str | None,
     queries: Path | None,
     most: int | None,
@@ -194,16 +182,24 @@ def _go_on(
     from attar.retrieval.compat.upgrade import Upgrade
     from attar.retrieval.sources import read_queries
 
-    before, after = _encoders(folder, to, old)
+    before, after = both_encoders(folder, to, old)
     questions = None if queries is None else list(read_queries(queries).values())[:1000]
     with attar.open(folder, mode="w") as store:
         if store.info()["upgrade"]:
             upgrade = Upgrade(store, before, after)
         else:
+            kind, side = bridge
             upgrade = Upgrade.begin(
-                store, before, after, bridge=bridge, spec=codec, questions=questions, seed=seed
+                store,
+                before,
+                after,
+                bridge=kind,
+                side=side,
+                spec=codec,
+                questions=questions,
+                seed=seed,
             )
-            say(f"{folder}: the bridge ({bridge}) is installed.")
+            say(f"{folder}: the bridge ({upgrade.how}) is installed.")
         _embed(upgrade, store, most)
         done, total = upgrade.progress()
         if commit:

@@ -15,4 +15,7 @@ from attar.retrieval.compat.residual_mlp import ResidualMLP as ResidualMLP
 from attar.retrieval.compat.ridge import Ridge as Ridge
 from attar.retrieval.compat.simplex import DSimplex as DSimplex
 from attar.retrieval.compat.simplex import simplex_vertices as simplex_vertices
+from attar.retrieval.compat.simplex_head import HeadedEncoder as HeadedEncoder
+from attar.retrieval.compat.simplex_head import SimplexHead as SimplexHead
+from attar.retrieval.compat.simplex_head import load_head as load_head
 from attar.retrieval.compat.verdict import judge as judge

@@ -16,10 +16,18 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.retrieval.codec import Codec
-from attar.retrieval.compat.adapter import FittedAdapter, load_adapter
-from attar.retrieval.compat.choosing import MOST_PAIRS, QUERY, choose_bridge
-from attar.retrieval.compat.graded import best_rows
+from attar.retrieval.compat.beginning import (
+    check_bridge,
+    check_texts,
+    codec_for,
+    metric_scores,
+    present,
+    scale_of,
+    some_slots,
+    stored_adapter,
+    texts_of,
+)
+from attar.retrieval.compat.choosing import DOCUMENT, MOST_PAIRS, QUERY, SIDES, choose_bridge
 from attar.retrieval.compat.made_questions import made_questions
 from attar.retrieval.compat.options import BRIDGE, RESCORE
 from attar.retrieval.compat.pay_first import (
@@ -50,6 +58,9 @@ FIRST = 1000
 """Documents that are embedded before the upgrade begins: for the codec, the scale, the bridge."""
 
 MOST_KEPT = 10_000
+WIDER = 4
+"""Candidates of a document-side bridge: mapped documents differ in length, which no scan sees."""
+
 Slots = NDArray[np.int64]
 
 
@@ -64,7 +75,7 @@ class Upgrade:
         library = self._library = store.library
         entry = self._entry = upgrading.entry_of(library)
         check_encoder(new, entry["fingerprint"], entry["encoder"], unpack_probes(entry["probes"]))
-        self._adapter = _stored_adapter(store, entry["adapter"])
+        self._adapter = stored_adapter(store, entry["adapter"])
         if old is not None:
             probes = unpack_probes(library.meta["probes"])
             check_encoder(old, library.meta["fingerprint"], library.meta["encoder"], probes)
@@ -74,6 +85,7 @@ class Upgrade:
                 "none was given. Pass it, or begin again with an adapter as bridge."
             )
         notes = entry["notes"]
+        self._side = str(notes.get("side", QUERY))
         self._scale = Scale(*notes["scale"])
         self._rescoring = Rescoring(int(notes["candidates"]), float(notes["weight"]))
         self._ms = float(notes["ms_per_document"])
@@ -88,6 +100,7 @@ class Upgrade:
         new: Encoder,
         *,
         bridge: str = RESCORE,
+        side: str | None = None,
         spec: str | None = None,
         questions: Sequence[str] | None = None,
         candidates: int = CANDIDATES,
@@ -100,8 +113,11 @@ class Upgrade:
         Parameters
         ----------
         bridge
-            "rescore", or "bridge": a query-side adapter, chosen by held-out retrieval, fitted on
-            min(4000, n/2) documents.
+            "rescore", or "bridge": an adapter, chosen by held-out retrieval, fitted on
+            min(4000, n/2) documents; no old model is needed then.
+        side
+            Of an adapter: "query" maps new queries into the old space, "document" maps the old
+            codes that a query meets into the new space; None takes the better of both.
         spec
             Codec of the new vectors; None keeps the store's.
         questions
@@ -115,45 +131,56 @@ class Upgrade:
         library = store.library
         if not store.writable:
             raise StoreError(f"{store.path} is open for reading. Open it with mode='w'.")
-        _check_texts(store)
-        if old is None and bridge == RESCORE:
-            raise ValueError("Rescoring needs the old encoder; pass it, or bridge='bridge'.")
+        check_texts(store)
+        check_bridge(bridge, side, old)
         wanted = min(MOST_PAIRS, max(store.library.snapshot.live // 2, 1))
         count = max(first, wanted) if bridge == BRIDGE else first
-        slots = _some_slots(store, count, seed)
+        slots = some_slots(store, count, seed)
         started = time.perf_counter()
         x = new.encode_documents(texts_of(store, slots))
         ms = 1000 * (time.perf_counter() - started) / len(slots)
-        dim = int(library.meta["dim"])
-        before = library.snapshot.vectors(slots, dim)
-        adapter, how = None, ""
+        before = library.snapshot.vectors(slots, int(library.meta["dim"]))
+        chosen = None
         if bridge == BRIDGE:
-            chosen, _ = choose_bridge(before[:wanted], x[:wanted], sides=(QUERY,), seed=seed)
-            adapter, how = chosen.adapter, chosen.name
+            sides = SIDES if side is None else (side,)
+            chosen, _ = choose_bridge(before[:wanted], x[:wanted], sides=sides, seed=seed)
         asked = list(questions or made_questions(texts_of(store, slots[:200]), seed)[1])
-        b = new.encode_queries(asked)
-        if adapter is not None:
-            a = adapter.apply(b)
+        metric, b = str(library.meta["metric"]), new.encode_queries(asked)
+        if chosen is not None:
+            said = chosen.scores(b, before)
         else:
-            assert old is not None
-            a = old.encode_queries(asked)
-        scale = _scale(a, before, b, x, library.meta["metric"])
+            said = metric_scores(present(old).encode_queries(asked), before, metric)
+        scale = scale_of(said, metric_scores(b, x, metric))
         notes = {
             "scale": [scale.gain, scale.shift],
             "candidates": candidates,
-            "weight": 1.0 if adapter else weight,
+            "weight": 1.0 if chosen else weight,
             "ms_per_document": ms,
             "seed": seed,
-            "how": how,
+            "how": chosen.name if chosen else "",
+            "side": chosen.side if chosen else QUERY,
         }
-        codec = _codec(library.meta, spec, x, seed)
+        codec = codec_for(library.meta, spec, x, seed)
         probes = pack_probes(probe_vectors(new))
         to = upgrading.Next(
-            new.name, new.fingerprint, x.shape[1], codec, probes, bridge, notes, adapter
+            new.name,
+            new.fingerprint,
+            x.shape[1],
+            codec,
+            probes,
+            bridge,
+            notes,
+            chosen.adapter if chosen else None,
         )
         upgrading.begin(library, to)
         upgrading.add(library, slots, x)
         return cls(store, old, new)
+
+    @property
+    def how(self) -> str:
+        """The bridge in words, such as "rescore" or "query-side ridge"."""
+        notes = self._entry["notes"]
+        return f"{self._side}-side {notes['how']}" if notes["how"] else RESCORE
 
     def progress(self) -> tuple[int, int]:
         """Documents with a new vector, and all documents."""
@@ -238,10 +265,9 @@ class Upgrade:
         return self.search_vectors(old, new, k, filter=filter, lazy_ms=lazy_ms)
 
     def _old_queries(self, texts: list[str], new: Float32) -> Float32:
-        if self._adapter is not None:
-            return self._adapter.apply(new)
-        assert self._old is not None
-        return self._old.encode_queries(texts)
+        if self._adapter is None:
+            return present(self._old).encode_queries(texts)
+        return self._adapter.apply(new) if self._side == QUERY else self._adapter.back(new)
 
     def search_vectors(
         self,
@@ -257,21 +283,31 @@ class Upgrade:
         new = np.asarray(new, np.float32)
         # What an adapter misses, the new vectors find; the old model misses next to nothing.
         scan_new = self._adapter is not None
+        if self._side == DOCUMENT:
+            width *= WIDER
         found = []
-        for one in both_scores(self._library, old, new, width, filter, scan_new=scan_new):
-            fresh = self._lazily(one, lazy_ms)
-            found.append(Found(one.slots, self._rescoring.fused(one.old, fresh, self._scale)))
+        some = both_scores(self._library, old, new, width, filter, scan_new=scan_new)
+        for q, one in enumerate(some):
+            said = self._mapped(one.slots, new[q : q + 1]) if self._side == DOCUMENT else one.old
+            fresh = self._lazily(one, said, lazy_ms)
+            found.append(Found(one.slots, self._rescoring.fused(said, fresh, self._scale)))
         width = min(k, max((len(f.slots) for f in found), default=0))
         return ordered(found, width, self._library.names)
 
-    def _lazily(self, one: Candidates, lazy_ms: float) -> NDArray[np.float32]:
+    def _mapped(self, slots: Slots, query: Float32) -> Float32:
+        """Scores [c] of old codes in the new space, each mapped there."""
+        dim = int(self._library.meta["dim"])
+        documents = present(self._adapter).apply(self._library.snapshot.vectors(slots, dim))
+        return metric_scores(query, documents, str(self._library.meta["metric"]))[0]
+
+    def _lazily(self, one: Candidates, said: Float32, lazy_ms: float) -> NDArray[np.float32]:
         """The new scores, with those that could be had within the time."""
         fresh, query = one.new.copy(), one.query
         self._from_memory(one.slots, query, fresh)
         missing = np.flatnonzero(np.isnan(fresh))
         if not len(missing):
             return fresh
-        missing = missing[np.argsort(-one.old[missing], kind="stable")]
+        missing = missing[np.argsort(-said[missing], kind="stable")]
         end, at = time.perf_counter() + lazy_ms / 1000, 0
         while at < len(missing):
             count = int((end - time.perf_counter()) * 1000 / max(self._ms, 1e-3))
@@ -324,65 +360,3 @@ def roll_back(store: Store) -> None:
     """Undo an upgrade without loading any model."""
     upgrading.rollback(store.library)
     (store.path / JOURNAL).unlink(missing_ok=True)
-
-
-def texts_of(store: Store, slots: Slots) -> list[str]:
-    """Texts of live slots, in their order."""
-    names = store.library.names(slots)
-    found = store.library.records([names[slot] for slot in slots.tolist()])
-    return [record.text or "" for _, record in found]
-
-
-def _check_texts(store: Store) -> None:
-    with store.library.reading() as connection:
-        (without,) = connection.execute(
-            "SELECT count(*) FROM documents WHERE text IS NULL"
-        ).fetchone()
-    if without or not len(store):
-        raise ValueError(
-            f"An upgrade embeds the stored texts again; {without:,} of {len(store):,} documents "
-            "have none. What remains: stay, or ask through a query-side adapter that is fitted on "
-            "other texts of the same kind (attar upgrade DIR --to NAME --dry-run --pairs FILE "
-            "measures that), or `Store.update` the texts and begin again."
-        )
-
-
-def _some_slots(store: Store, count: int, seed: int) -> Slots:
-    with store.library.reading() as connection:
-        rows = connection.execute("SELECT row FROM documents ORDER BY row").fetchall()
-    slots = np.array([row for (row,) in rows], np.int64)
-    return np.sort(np.random.default_rng(seed).permutation(slots)[:count])
-
-
-def _codec(meta: Mapping[str, Any], spec: str | None, x: Float32, seed: int) -> Any:
-    recipe = Codec.parse(spec or str(meta["spec"]))
-    enough = len(x) >= recipe.min_rows(x.shape[1])
-    if not enough and (spec is not None or meta["codec"] is not None):
-        raise ValueError(
-            f"{recipe.spec} is fitted on at least {recipe.min_rows(x.shape[1])} documents of the "
-            f"new model, this store has {len(x)}. Name a codec that learns nothing: spec='int8'."
-        )
-    if not enough:
-        return None
-    return recipe.fit(metrics.documents(x, str(meta["metric"]), 1.0), seed=seed)
-
-
-def _scale(a: Float32, old: Float32, b: Float32, new: Float32, metric: str) -> Scale:
-    """From the best candidates of some questions among the first documents."""
-    if metric == "cosine":
-        a, old, b, new = (_unit(each) for each in (a, old, b, new))
-    one, two = a @ old.T, b @ new.T
-    if metric == "l2":
-        one, two = (2 * s - (x**2).sum(axis=1) for s, x in ((one, old), (two, new)))
-    rows = best_rows(np.asarray(one), CANDIDATES)
-    return Scale.of(*(np.take_along_axis(s, rows, axis=1).ravel() for s in (one, two)))
-
-
-def _unit(x: Float32) -> Float32:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
-
-
-def _stored_adapter(store: Store, name: str | None) -> FittedAdapter | None:
-    if name is None:
-        return None
-    return load_adapter(store.library.codec_path(name).read_bytes())

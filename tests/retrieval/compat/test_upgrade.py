@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 import attar
+from attar.retrieval.compat.adapter import load_adapter
 from attar.retrieval.compat.upgrade import Upgrade, roll_back
 from attar.stores.disk import catalog
 from attar.stores.errors import EncoderMismatchError, NotAStoreError, StoreError
-from attar.stores.upgrading import embedded
+from attar.stores.upgrading import embedded, entry_of
 from tests.retrieval.compat.models import NEW, OLD, corpus
 
 IDS, TEXTS = corpus(300)
@@ -181,6 +182,45 @@ def test_an_adapter_bridge_needs_no_old_model(folder: Path) -> None:
         hits = Upgrade(store, None, NEW).search(TEXTS[:10], 5, lazy_ms=0)
         assert (hits.ids[:, 0] == IDS[:10]).mean() > 0.8
         assert store.info()["upgrade"]["bridge"] == "bridge"
+
+
+def test_a_document_side_bridge_maps_the_old_codes_that_a_query_meets(folder: Path) -> None:
+    with attar.open(folder, mode="w") as store:
+        Upgrade.begin(store, None, NEW, bridge="bridge", side="document", first=40)
+    with attar.open(folder) as store:
+        upgrade = Upgrade(store, None, NEW)
+        assert upgrade.how.startswith("document-side")
+        hits = upgrade.search(TEXTS[:10], 5, lazy_ms=0)
+        assert (hits.ids[:, 0] == IDS[:10]).mean() > 0.8
+        # Its scores are those of the mapped codes in the new space.
+        adapter = load_adapter(
+            store.library.codec_path(store.info()["upgrade"]["adapter"]).read_bytes()
+        )
+        new = NEW.encode_queries(TEXTS[:1])
+        one = upgrade.search_vectors(adapter.back(new), new, 300)
+        mapped = adapter.apply(store.vectors(list(one.ids[0])))
+        wanted = mapped @ (new[0] / np.linalg.norm(new[0]))
+        waiting = set(np.setdiff1d(np.arange(300), embedded(store.library)).tolist())
+        rows = [r for r, n in enumerate(one.ids[0]) if int(n[1:]) in waiting]
+        gain, shift = entry_of(store.library)["notes"]["scale"]
+        assert len(rows) > 100
+        assert np.allclose(one.scores[0][rows], gain * wanted[rows] + shift, atol=1e-4)
+    with attar.open(folder, mode="w") as store:
+        upgrade = Upgrade(store, None, NEW)
+        upgrade.run()
+        upgrade.commit()
+        assert answers(store, NEW)[:, 0].tolist() == IDS[:20]
+
+
+def test_bridges_and_sides_that_there_are_not(folder: Path) -> None:
+    with attar.open(folder, mode="w") as store:
+        with pytest.raises(ValueError, match="A bridge is rescore or bridge"):
+            Upgrade.begin(store, OLD, NEW, bridge="ferry")
+        with pytest.raises(ValueError, match="its side query or document"):
+            Upgrade.begin(store, OLD, NEW, bridge="bridge", side="both")
+        with pytest.raises(ValueError, match="A side is an adapter's"):
+            Upgrade.begin(store, OLD, NEW, side="query")
+        assert store.info()["upgrade"] is None
 
 
 def test_rescoring_without_the_old_model_is_refused(folder: Path) -> None:

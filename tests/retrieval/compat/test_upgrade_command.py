@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import attar
+from attar.retrieval.compat.upgrade import Upgrade
 from tests.attar.commands import attar_command
 from tests.retrieval.compat.models import NEW, OLD, corpus
 
@@ -36,8 +37,6 @@ def test_the_dry_run_advises_and_changes_nothing(folder: Path) -> None:
 def test_stop_go_on_and_commit(folder: Path) -> None:
     arguments = ("upgrade", folder, "--from", FROM, "--to", TO)
     with attar.open(folder, mode="w") as store:
-        from attar.retrieval.compat.upgrade import Upgrade
-
         Upgrade.begin(store, attar.encoder(FROM), attar.encoder(TO), first=50)
     part = attar_command(*arguments, "--most", 30)
     assert part.code == 0 and "80 of 240 embedded" in part.out
@@ -60,3 +59,28 @@ def test_refusals_name_the_remedy(folder: Path) -> None:
     assert untyped.code == 2 and "type it yourself" in untyped.err
     both = attar_command("upgrade", folder, "--commit", "--rollback")
     assert both.code == 2 and "give one" in both.err
+
+
+def test_search_asks_both_models_while_it_runs(folder: Path) -> None:
+    with attar.open(folder, mode="w") as store:
+        Upgrade.begin(store, attar.encoder(FROM), attar.encoder(TO), first=50)
+    with attar.open(folder) as store:
+        hits = Upgrade(store, OLD, NEW).search(TEXTS[9], 3, lazy_ms=60_000)
+    arguments = ("search", folder, TEXTS[9], "-k", 3, "--json")
+    shown = attar_command(*arguments, "--encoder", FROM, "--to", TO)
+    found = json.loads(shown.out)
+    assert [each["id"] for each in found] == hits.ids[0].tolist()
+    assert [each["score"] for each in found] == pytest.approx(hits.scores[0].tolist())
+    untyped = attar_command(*arguments, "--encoder", FROM)
+    assert untyped.code == 2 and "type it yourself with --to" in untyped.err
+
+
+def test_search_through_an_adapter_needs_the_new_model_alone(folder: Path) -> None:
+    typed = ("--from", FROM, "--to", TO, "--bridge", "bridge", "--side", "document")
+    begun = attar_command("upgrade", folder, *typed, "--most", 1)
+    assert begun.code == 0 and "document-side" in begun.out
+    shown = attar_command("search", folder, TEXTS[9], "--to", TO, "--json")
+    assert shown.code == 0 and json.loads(shown.out)[0]["id"] == IDS[9]
+    done = attar_command("upgrade", folder, "--to", TO, "--commit")
+    assert done.code == 0 and "240 documents are" in done.out
+    assert attar_command("search", folder, TEXTS[9], "--to", TO).code == 2
