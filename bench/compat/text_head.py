@@ -130,7 +130,7 @@ def text_head(quick: bool) -> Result:
             "encoder": f"all-MiniLM-L6-v2, frozen, {TOKENS}",
             "classes": f"{CAPACITY} documents, each with the half of its questions",
             "measured": "nDCG@10 of the other half, all documents",
-            "versions": f"{VERSIONS}: a third, two thirds, all classes; the last has a hidden layer",
+            "versions": "a third, two thirds, all of the classes; the last with a hidden layer",
             "steps": STEPS,
             "seeds": SEEDS,
         },

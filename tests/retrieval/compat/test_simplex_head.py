@@ -81,7 +81,7 @@ def test_a_head_is_a_file_and_the_same_every_time() -> None:
 def test_what_does_not_fit_together_is_refused() -> None:
     one, x = learned(30), ASKED
     with pytest.raises(ValueError, match="Versions share the encoder and the capacity"):
-        HEAD.fit(x, [*range(60)], DSimplex(64).allocate(range(60)), one)
+        HEAD.fit(x, [*range(60)], DSimplex(96).allocate(range(60)), one)
     with pytest.raises(ValueError, match="No vertex is allocated for class 60"):
         HEAD.fit(x, [*range(1, 61)], SIMPLEX.allocate(range(60)))
     with pytest.raises(ValueError, match="Every vector has a label; got 60 and 59"):
