@@ -1,0 +1,92 @@
+"""What a warm query costs while two models are there, and what an adapter costs."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import attar
+from attar.retrieval.compat.choosing import ADAPTERS, QUERY, fit_bridge
+from attar.retrieval.compat.upgrade import Upgrade
+from attar.retrieval.encoders import PythonCallable
+from bench.compat.collections import DIRECTIONS, SETS, TOKENS, Pair, real
+from bench.machine import interleaved
+from bench.registry import Result, bench
+
+TURNS, PAIRS = 200, 700
+
+
+def _warm(pair: Pair) -> dict[str, Any]:
+    """CPU ms of a search by both models, all embedded, over one by the old model; batch 1."""
+    texts = [f"t{row}" for row in range(len(pair.old_x))]
+    place = {text: row for row, text in enumerate(texts)}
+
+    def table(x: np.ndarray) -> Any:
+        return lambda asked: x[[place.get(t, len(t) % len(x)) for t in asked]]
+
+    old = PythonCallable(table(pair.old_x), name="old", fingerprint="old")
+    new = PythonCallable(table(pair.new_x), name="new", fingerprint="new")
+    with tempfile.TemporaryDirectory() as folder:
+        with attar.Store.create(Path(folder) / "s", "waterfill@8x", old) as store:
+            store.add(texts, texts=texts)
+            upgrade = Upgrade.begin(store, old, new, first=len(texts))
+            a, b = pair.old_q[:100], pair.new_q[:100]
+            arms = {
+                "old": lambda: [store.search(a[q], 10, threads=1) for q in range(100)],
+                "both": lambda: [
+                    upgrade.search_vectors(a[q : q + 1], b[q : q + 1], 10) for q in range(100)
+                ],
+            }
+            times = interleaved(arms, rounds=5)
+    ms = {name: round(10 * each["median"], 3) for name, each in times.items()}
+    return {"case": pair.name, **ms, "over": round(ms["both"] - ms["old"], 3)}
+
+
+def _adapters(pair: Pair) -> list[dict[str, Any]]:
+    """Every adapter on one query at a time."""
+    some = np.random.default_rng(0).permutation(len(pair.old_x))[:PAIRS]
+    arms, sizes = {}, {}
+    for name in ADAPTERS:
+        fitted = fit_bridge(name, QUERY, pair.old_x[some], pair.new_x[some]).adapter
+        arms[name] = lambda f=fitted, q=pair.new_q[:1]: [f.apply(q) for _ in range(TURNS)]
+        sizes[name] = fitted.side_bytes
+    times = interleaved(arms, rounds=9)
+    return [
+        {
+            "case": pair.name,
+            "adapter": name,
+            "us": round(1e6 * times[name]["median"] / TURNS, 1),
+            "side bytes": sizes[name],
+        }
+        for name in ADAPTERS
+    ]
+
+
+@bench("compat/speed", gate="tests/retrieval/compat")
+def speed(quick: bool) -> Result:
+    """Warm searches over three collections, both directions; adapters of both shapes."""
+    sets = SETS[2:] if quick else SETS
+    warm = [_warm(real(name, old, new)) for name in sets for old, new in DIRECTIONS]
+    adapters = [row for old, new in DIRECTIONS for row in _adapters(real("cranfield", old, new))]
+    slowest, longest = max(row["us"] for row in adapters), max(row["over"] for row in warm)
+    return Result(
+        warm + adapters,
+        {
+            "models": f"all-MiniLM-L6-v2, all-mpnet-base-v2, {TOKENS}",
+            "warm": "one query at a time, all candidates embedded, CPU ms, one thread",
+            "adapters": "one query at a time, CPU us, validation included",
+        },
+        {
+            "warm overhead": {
+                "bar": "under 2 ms beyond the query embedding",
+                "measured": longest,
+                "met": longest < 2,
+            },
+            "adapters": {
+                "bar": "under 50 microseconds per query",
+                "measured": slowest,
+                "met": slowest < 50,
+            },
+        },
+    )
