@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attar.retrieval.compat.adapter import Adapter, FittedAdapter, as_pairs
+from attar.retrieval.compat.linear import aligned
 from attar.retrieval.compat.ridge import Ridge
 from attar.retrieval.inputs import as_vectors
 from attar.stores.types import Float32
@@ -27,11 +28,11 @@ class FittedResidualMLP(FittedAdapter):
         s = self.state
         both = np.concatenate([s["w"], s["gain"] * s["a1"]], axis=1)
         shift = np.concatenate([s["target_mean"] + s["b2"] / s["gain"], s["b1"]])
-        return both, np.asarray(shift - s["source_mean"] @ both)
+        return aligned(both), np.asarray(shift - s["source_mean"] @ both)
 
     @cached_property
     def _second(self) -> Float32:
-        return np.asarray(self.state["a2"] / self.state["gain"])
+        return aligned(np.asarray(self.state["a2"] / self.state["gain"]))
 
     def moved(self, x: Float32) -> Float32:
         """[n d] -> [n e]."""

@@ -154,7 +154,8 @@ class SimplexHead:
             before = None if old is None else torch.from_numpy(old.apply(rows[some]))
             optimizer.zero_grad()
             y = torch.from_numpy(targets[some])
-            hoc_loss(z, before, y, weights, self.share, self.mu).backward()
+            loss = hoc_loss(z, before, y, weights, self.share, self.mu)
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
         return FittedSimplexHead({name: v.detach().numpy() for name, v in state.items()})

@@ -298,7 +298,8 @@ class Upgrade:
         """Scores [c] of old codes in the new space, each mapped there."""
         dim = int(self._library.meta["dim"])
         documents = present(self._adapter).apply(self._library.snapshot.vectors(slots, dim))
-        return metric_scores(query, documents, str(self._library.meta["metric"]))[0]
+        scores = metric_scores(query, documents, str(self._library.meta["metric"]))
+        return np.asarray(scores[0])
 
     def _lazily(self, one: Candidates, said: Float32, lazy_ms: float) -> NDArray[np.float32]:
         """The new scores, with those that could be had within the time."""
