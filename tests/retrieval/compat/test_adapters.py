@@ -64,7 +64,7 @@ def test_queries_mapped_back_ask_the_same(name: str) -> None:
     back, there = fitted.back(NEW[:5]) @ OLD.T, NEW[:5] @ fitted.moved(OLD).T
     apart = (there - back) - (there - back).mean(axis=1, keepdims=True)
     assert np.abs(apart).max() < (0.5 if name == "residual-mlp" else 1e-4)
-    assert np.corrcoef(there[0], back[0])[0, 1] > 0.99
+    assert np.corrcoef(there[0], back[0])[0, 1] > (0.95 if name == "residual-mlp" else 0.999)
 
 
 def test_a_rotation_is_found_exactly() -> None:
