@@ -213,7 +213,7 @@ def copied(net: nn.Module, shape: tuple[int, int, int], later: bool) -> nn.Modul
     return twin.eval().requires_grad_(False)
 
 
-def main() -> None:
+def main() -> int:
     """Print AC and AA of every arm."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog)
@@ -221,9 +221,9 @@ def main() -> None:
     parser.add_argument("--camvid", type=Path, help="folder with train, trainannot, val, ...")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=150, help="a task; twice at the replacement")
-    parser.add_argument("--quick", action="store_true", help="one seed, 40 steps")
+    parser.add_argument("--quick", action="store_true", help="one seed, 20 steps")
     given = parser.parse_args()
-    seeds, steps = (1, 40) if given.quick else (given.seeds, given.steps)
+    seeds, steps = (1, 20) if given.quick else (given.seeds, given.steps)
     data = digits() if given.camvid is None else camvid(given.camvid)
     print(
         f"{len(data.train.y)} images to learn, {len(data.gallery.y)} stored, "
@@ -234,7 +234,8 @@ def main() -> None:
         ac = np.mean([each.average_compatibility for each in found])
         aa = np.mean([each.average_accuracy for each in found])
         print(f"{arm:<8} AC {ac:.3f}  AA {100 * aa:.2f}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

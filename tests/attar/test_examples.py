@@ -76,3 +76,14 @@ def test_the_notebook_of_the_planner(tmp_path: Path) -> None:
     printed = [o.get("text", "") for c in done.cells for o in c.get("outputs", [])]
     assert any("waterfill@8x" in text for text in printed)
     assert any("digit-" in text for text in printed)
+
+
+def test_stationary_models_stay_compatible(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Handwritten digits, few steps: the fixed classifier and its loss against replay."""
+    quick("stationary.py", monkeypatch)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    found = {line[0]: (float(line[2]), float(line[4])) for line in lines}
+    assert set(found) == {"replay", "simplex", "hoc"}
+    assert found["hoc"][0] >= found["replay"][0] and found["hoc"][1] > found["replay"][1] + 10
