@@ -7,9 +7,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from attar.retrieval.codec import Codec
 from attar.retrieval.compat.anchor_drift import anchor_drift
-from attar.retrieval.compat.options import measure_options
+from attar.retrieval.compat.options import Ways, measure_ways
 from attar.retrieval.compat.verdict import COST, judge
 from bench.compat.collections import (
     DIRECTIONS,
@@ -24,7 +26,7 @@ from bench.compat.collections import (
 from bench.machine import commit
 from bench.registry import Result, bench
 
-CODEC, DOCUMENTS, QUERIES, SEEDS, TRUTH = "waterfill@8x", 3000, 1000, 10, 1000
+CODEC, DOCUMENTS, SEEDS = "waterfill@8x", 3000, 10
 LINEAR = ("ridge", "procrustes", "low-rank")
 PLANTED = "squad"
 Case = tuple[str, Callable[[int], Pair]]
@@ -40,29 +42,39 @@ def _cases() -> list[Case]:
     return cases + [(f"{PLANTED} {make.__name__}", partial(make, PLANTED)) for make in planted]
 
 
-def _truth(pair: Pair) -> dict[str, float]:
-    """Quality of every way on all documents and all judged queries; a way's best method counts."""
-    whole = pair.sample(CODEC, TRUTH, len(pair.old_x), len(pair.grades))
-    options = measure_options(whole, Codec.parse(CODEC), adapters=LINEAR, seed=TRUTH)
-    return {name: max(_means(options, name)) for name in COST}
+def _ways(pair: Pair, documents: int, seed: int) -> Ways:
+    """Every way, measured for all judged queries among so many documents."""
+    whole = pair.sample(CODEC, seed, documents, len(pair.grades))
+    return measure_ways(whole, Codec.parse(CODEC), adapters=LINEAR, seed=seed)
 
 
-def _means(options: list[Any], name: str) -> list[float]:
-    return [float(each.values.mean()) for each in options if each.name == name]
+def _truth(ways: Ways, held: np.ndarray) -> dict[str, float]:
+    """Quality of every way on queries that no verdict has seen; a way's best method counts."""
+    truth = {each.name: float(each.values[held].mean()) for each in ways.plain}
+    truth["rescore"] = max(float(values[held].mean()) for values in ways.rescored.values())
+    methods = [values for side in ways.bridges.values() for values in side.values()]
+    return truth | {"bridge": max(float(values[held].mean()) for values in methods)}
 
 
-def _one(pair: Pair, truth: dict[str, float], seed: int) -> dict[str, Any]:
-    sample = pair.sample(CODEC, seed, DOCUMENTS, QUERIES)
-    assert sample.new_documents is not None
-    drift = anchor_drift(sample.old_documents, sample.new_documents, seed=seed)
-    options = measure_options(sample, Codec.parse(CODEC), adapters=LINEAR, seed=seed)
-    said = judge(options, drift, seed=seed)
+def _one(pair: Pair, seed: int) -> dict[str, Any]:
+    """A verdict from half of the judged queries against the truth on the other half.
+
+    The truth is measured among all documents, the verdict among at most 3,000.
+    """
+    n, m = len(pair.old_x), len(pair.grades)
+    order = np.random.default_rng(1000 + seed).permutation(m)
+    asked, held = np.sort(order[: m // 2]), np.sort(order[m // 2 :])
+    seen = _ways(pair, min(DOCUMENTS, n), seed)
+    truth = _truth(seen if n <= DOCUMENTS else _ways(pair, n, seed), held)
+    drift = anchor_drift(pair.stored(CODEC), pair.new_x, seed=seed)
+    said, whole = judge(seen.options(asked), drift, seed=seed), judge(seen.options(), seed=seed)
     best = max(truth, key=lambda name: truth[name])
     reach = max(g.gain.high - g.gain.low for g in said.options if g.name == best) / 2
     reach = reach or said.widest / 2
     right = {name: truth[best] - truth[name] <= reach for name in COST}
-    width = {each.how: each.gain.high - each.gain.low for each in said.options}
+    width = {each.how: each.gain.high - each.gain.low for each in whole.options}
     return {
+        "truth": truth,
         "advice": said.advice,
         "best": best,
         "right": right[said.advice],
@@ -72,6 +84,10 @@ def _one(pair: Pair, truth: dict[str, float], seed: int) -> dict[str, Any]:
         "width": max(w for how, w in width.items() if "side" not in how),
         "width of bridges": max(w for how, w in width.items() if "side" in how),
     }
+
+
+def _mean(runs: list[dict[str, Any]], way: str) -> float:
+    return round(sum(run["truth"][way] for run in runs) / len(runs), 4)
 
 
 def _done(file: Path) -> dict[str, Any]:
@@ -97,14 +113,11 @@ def verdict(quick: bool) -> Result:
     for name, make in _cases()[4:] if quick else _cases():
         runs = []
         for seed in range(2 if quick else SEEDS):
-            # Real pairs are the same for every seed; planted ones are drawn anew.
-            which = 0 if ">" in name else seed
-            truth = kept(f"{name} truth {which}", lambda m=make, s=which: _truth(m(s)))
-            runs.append(kept(f"{name} {seed}", lambda m=make, t=truth, s=seed: _one(m(s), t, s)))
+            runs.append(kept(f"{name} {seed}", lambda m=make, s=seed: _one(m(s), s)))
         all_runs += runs
         planted += runs if ">" not in name else []
         advice = [run["advice"] for run in runs]
-        row = {"case": name} | {f"true {way}": round(truth[way], 4) for way in COST}
+        row = {"case": name} | {f"true {way}": _mean(runs, way) for way in COST}
         row |= {"advice": ", ".join(f"{a} {advice.count(a)}" for a in dict.fromkeys(advice))}
         row |= {"right": sum(run["right"] for run in runs), "of": len(runs)}
         row |= {f"always {way}": sum(run["always"][way] for run in runs) for way in COST}
@@ -121,8 +134,9 @@ def verdict(quick: bool) -> Result:
     setup = {
         "models": f"all-MiniLM-L6-v2, all-mpnet-base-v2, {TOKENS}",
         "old and new store": CODEC,
-        "sample": f"{DOCUMENTS} documents, {QUERIES} judged queries, or all there are",
-        "truth": "all documents and judged queries; a gap below half the interval counts as right",
+        "sample": f"half of the judged queries, {DOCUMENTS} documents, or all there are",
+        "truth": "the other half, all documents; a gap below half the interval counts as right",
+        "width": "of the gains when all judged queries are used",
         "planted": f"on {PLANTED}",
         "adapters": LINEAR,
         "seeds": SEEDS,

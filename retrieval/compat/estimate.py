@@ -16,6 +16,7 @@ from attar.retrieval.compat.options import Sample, measure_options
 from attar.retrieval.compat.rescoring import CANDIDATES
 from attar.retrieval.compat.verdict import Verdict, judge
 from attar.stores.metric import documents as as_documents
+from attar.stores.probes import LEAST_COSINE, row_cosines
 from attar.stores.protocols import Encoder
 from attar.stores.store import Store
 from attar.stores.types import Float32
@@ -104,6 +105,7 @@ def estimate(
         some = list(pairs)
         other = (_unit(old.encode_documents(some)), _unit(new.encode_documents(some)))
     a, b = old.encode_queries(questions), new.encode_queries(questions)
+    _check_other(old, new, a, b)
     recipe = Codec.parse(spec or str(store.info()["spec"]))
     sample = Sample(before, None if x is None else _unit(x), _unit(a), _unit(b), moved, other)
     drift = None
@@ -112,6 +114,15 @@ def estimate(
         drift = anchor_drift(*both, seed=seed)
     verdict = judge(measure_options(sample, recipe, adapters=adapters, seed=seed), drift, seed=seed)
     return _priced(verdict, store, recipe, sample, took, asked is not None)
+
+
+def _check_other(old: Encoder, new: Encoder, a: Float32, b: Float32) -> None:
+    """Refuse a model that is the old one under another name."""
+    if a.shape == b.shape and (row_cosines(a, b) >= LEAST_COSINE).all():
+        raise ValueError(
+            f"{old.name} and {new.name} give the same vectors, though their fingerprints differ. "
+            "There is nothing to upgrade."
+        )
 
 
 def _questions(

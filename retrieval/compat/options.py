@@ -58,6 +58,34 @@ class Option:
     extra: int = 0
 
 
+@dataclass(frozen=True)
+class Ways:
+    """Everything that was measured, before anything is chosen.
+
+    plain: staying, and re-embedding where there are texts. rescored: weight -> values. bridges:
+    side -> method -> values, each query by a fit that knows none of its documents. folds: which
+    half each query was measured in [m].
+    """
+
+    plain: tuple[Option, ...]
+    rescored: Mapping[float, Values]
+    bridges: Mapping[str, Mapping[str, Values]]
+    folds: NDArray[np.int64]
+
+    def options(self, queries: NDArray[np.int64] | None = None) -> list[Option]:
+        """The options that these queries (rows; None is all) would choose, with their values."""
+        rows = np.arange(len(self.folds)) if queries is None else queries
+        found = [Option(o.name, o.how, o.values[rows]) for o in self.plain]
+        if self.rescored:
+            weight = max(self.rescored, key=lambda w: float(self.rescored[w][rows].mean()))
+            how = f"{CANDIDATES} candidates, weight {weight}"
+            found.append(Option(RESCORE, how, self.rescored[weight][rows]))
+        for side, methods in self.bridges.items():
+            kept = {name: values[rows] for name, values in methods.items()}
+            found.append(_crossed(side, kept, self.folds[rows]))
+        return found
+
+
 def measure_options(
     sample: Sample,
     recipe: Codec | None = None,
@@ -68,17 +96,33 @@ def measure_options(
     """nDCG@10 per query of staying, re-embedding, rescoring and the best adapter of each kind.
 
     recipe: codec of the re-embedded store, fitted here; None keeps float32. Adapters are measured
-    out of sample: see `_bridges`.
+    out of sample: see `measure_ways`.
+    """
+    return measure_ways(sample, recipe, adapters=adapters, seed=seed).options()
+
+
+def measure_ways(
+    sample: Sample,
+    recipe: Codec | None = None,
+    *,
+    adapters: Sequence[str] = tuple(ADAPTERS),
+    seed: int = 0,
+) -> Ways:
+    """nDCG@10 per query of every way and method.
+
+    Adapters: queries fall into two folds. For each fold they are fitted on min(4000, n/2) documents
+    of which none is relevant to that fold; the method that counts in a fold is the one that was
+    best in the other.
     """
     old = np.asarray(sample.old_queries @ sample.old_documents.T)
-    options = [Option(STAY, "the old model", ndcg(best_rows(old), sample.grades))]
-    kept = _compressed(sample.new_documents, recipe, seed)
+    plain = [Option(STAY, "the old model", ndcg(best_rows(old), sample.grades))]
+    kept, rescored = _compressed(sample.new_documents, recipe, seed), {}
     if kept is not None:
         new = np.asarray(sample.new_queries @ kept.T)
-        options.append(Option(REEMBED, "the new model", ndcg(best_rows(new), sample.grades)))
-        options.append(_rescored(old, new, sample.grades))
-    options += _bridges(sample, adapters, seed)
-    return options
+        plain.append(Option(REEMBED, "the new model", ndcg(best_rows(new), sample.grades)))
+        rescored = _rescored(old, new, sample.grades)
+    folds = np.random.default_rng(seed).permutation(len(sample.old_queries)) % FOLDS
+    return Ways(tuple(plain), rescored, _bridges(sample, adapters, folds, seed), folds)
 
 
 def _compressed(x: Float32 | None, recipe: Codec | None, seed: int) -> Float32 | None:
@@ -88,41 +132,31 @@ def _compressed(x: Float32 | None, recipe: Codec | None, seed: int) -> Float32 |
     return codec.decode(codec.encode(x))
 
 
-def _rescored(old: Float32, new: Float32, grades: Grades) -> Option:
-    """The better of both weights: the mean of both models, or the new model alone."""
+def _rescored(old: Float32, new: Float32, grades: Grades) -> dict[float, Values]:
+    """By both weights: the mean of both models, and the new model alone."""
     rows = best_rows(old, CANDIDATES)
     a, b = np.take_along_axis(old, rows, axis=1), np.take_along_axis(new, rows, axis=1)
     scale = Scale.of(a.ravel(), b.ravel())
-    found = {w: ndcg(Rescoring(weight=w).rank(rows, a, b, scale), grades) for w in (0.5, 1.0)}
-    weight = max(found, key=lambda w: float(found[w].mean()))
-    return Option(RESCORE, f"{CANDIDATES} candidates, weight {weight}", found[weight])
+    return {w: ndcg(Rescoring(weight=w).rank(rows, a, b, scale), grades) for w in (0.5, 1.0)}
 
 
-def _bridges(sample: Sample, adapters: Sequence[str], seed: int) -> list[Option]:
-    """The best adapter of each side, its choice and its quality both out of sample.
-
-    1. Queries fall into two folds. For each fold, adapters are fitted on min(4000, n/2) documents
-       of which none is relevant to that fold.
-    2. The method that is used in a fold is the one that was best in the other.
-    """
+def _bridges(
+    sample: Sample, adapters: Sequence[str], folds: NDArray[np.int64], seed: int
+) -> dict[str, dict[str, Values]]:
     m = len(sample.old_queries)
-    folds = np.random.default_rng(seed).permutation(m) % FOLDS
-    values: dict[str, dict[str, Values]] = {side: {} for side in SIDES}
-    for side in SIDES:
-        for name in adapters:
-            values[side][name] = np.zeros(m)
+    values = {side: {name: np.zeros(m) for name in adapters} for side in SIDES}
     for fold in range(FOLDS):
         mine = np.flatnonzero(folds == fold)
         pairs = _pairs_beside(sample, mine, seed + fold)
-        if pairs is None or not len(mine):
-            return []
+        if pairs is None or not len(mine) or not adapters:
+            return {}
         grades = [sample.grades[q] for q in mine.tolist()]
         for side in SIDES:
             for name in adapters:
                 bridge = fit_bridge(name, side, *pairs, seed)
                 scores = bridge.scores(sample.new_queries[mine], sample.old_documents)
                 values[side][name][mine] = ndcg(best_rows(scores), grades)
-    return [_crossed(side, found, folds) for side, found in values.items() if found]
+    return values
 
 
 def _pairs_beside(

@@ -102,7 +102,7 @@ class SimplexHead:
     hidden: int = 0
     steps: int = 300
     batch: int = 128
-    rate: float = 1e-3
+    rate: float = 3e-4
     share: float = 0.1
     mu: float = 10.0
     scale: float = 60.0
