@@ -39,7 +39,6 @@ class PgVectorEngine(Engine):
         self.dim, self.dtype = dim, check_dtype(dtype, self.TYPES)
         self._type = f"{TYPES[dtype]}({dim})"
         self._table = self._sql.Identifier(table)
-        self._index = "none"
         try:
             self._link = psycopg.connect(dsn)
         except psycopg.OperationalError as error:
@@ -65,11 +64,26 @@ class PgVectorEngine(Engine):
                 "'vector' AND attrelid = %s::regclass",
                 [self._table.as_string(self._link)],
             ).fetchone()
+            self._index = self._found_index()
         if has is None or has[0] != self._type:
             raise ValueError(
                 f"The table {table!r} exists with vectors of type {has and has[0]}, asked was "
                 f"{self._type}. Choose another table, or the dimension and dtype that it has."
             )
+
+    def _found_index(self) -> str:
+        """The kind of index that the table has already."""
+        name = self._index_name().strip('"')
+        query = "SELECT indexdef FROM pg_indexes WHERE indexname = %s"
+        row = self._link.execute(query, [name]).fetchone()
+        if row is None:
+            return "none"
+        return "bits" if "bit_hamming_ops" in row[0] else "hnsw"
+
+    @property
+    def indexed(self) -> str:
+        """none, hnsw or bits: what `index` built, here or earlier."""
+        return self._index
 
     def _run(self, text: str, *values: Any) -> Any:
         return self._link.execute(self._sql.SQL(text).format(table=self._table), values or None)

@@ -139,6 +139,11 @@ def test_every_reducer_can_be_loaded_by_name():
 
 @pytest.fixture(scope="module")
 def llava():
+    return llava_of()
+
+
+def llava_of(width=48):
+    """A LLaVA of random weights whose projector takes `width` dimensions."""
     from transformers import (
         CLIPVisionConfig,
         LlamaConfig,
@@ -148,7 +153,7 @@ def llava():
 
     torch.manual_seed(0)
     vision = CLIPVisionConfig(
-        hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=3,
+        hidden_size=width, intermediate_size=96, num_hidden_layers=3, num_attention_heads=3,
         image_size=64, patch_size=16,
     )  # fmt: skip
     text = LlamaConfig(
@@ -162,6 +167,11 @@ def llava():
 
 @pytest.fixture(scope="module")
 def processor():
+    return processor_of()
+
+
+def processor_of():
+    """Eight words and pictures of 64 pixels."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Whitespace

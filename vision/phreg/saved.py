@@ -15,8 +15,9 @@ def save_student(folder: Path, student: PHRegStudent, recipe: DistillRecipe) -> 
     save_folder(folder, "phreg-student", config, student)
 
 
-def load_student(folder: Path) -> PHRegStudent:
+def load_student(folder: str | Path) -> PHRegStudent:
     """Read a finished student, in evaluation mode."""
+    folder = Path(folder)
     config = read_config(folder, "phreg-student")
     dense = STUDENT_DENSE[config["recipe"]["dense"]]
     student = PHRegStudent(rebuild(config["vit"]), config["m"], dense)

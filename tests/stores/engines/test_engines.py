@@ -336,6 +336,11 @@ def test_indexes_of_pgvector_keep_the_hits(dsn: str, local: attar.Store) -> None
     narrow = {"year": 2001, "lang": "de"}
     matches = local.search(queries(1), COUNT, filter=narrow).ids.shape[1]
     assert engine.search(queries(1), K, filter=narrow).ids.shape[1] == min(K, matches)
+    # Whoever opens the table next searches with the index that it has.
+    for kind in ("hnsw", "bits", "none"):
+        engine.index(kind)
+        with PgVectorEngine(dsn, "indexed", DIM) as other:
+            assert other.indexed == kind
     with pytest.raises(ValueError, match="none, hnsw, bits"):
         engine.index("ivf")
     with pytest.raises(ValueError, match="NUL"):
