@@ -14,7 +14,7 @@ DIRECTIONS = (("minilm", "mpnet"), ("mpnet", "minilm"))
 TOKENS = "maximum 256 tokens"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Pair:
     """One collection by an old and a new model; grades of the judged queries by document row."""
 
@@ -45,7 +45,7 @@ class Pair:
         return compressed(self.old_x, codec)
 
 
-@lru_cache(4)
+@lru_cache(8)
 def _compressed_real(name: str, model: str, codec: str) -> np.ndarray:
     return compressed(load(name, model).x, codec)
 
