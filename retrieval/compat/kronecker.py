@@ -41,7 +41,7 @@ class Kronecker(Adapter):
     """
 
     terms: int = 64
-    sweeps: int = 3
+    sweeps: int = 10
     strength: float = 0.1
 
     def __post_init__(self) -> None:

@@ -62,6 +62,18 @@ def test_later_versions_search_what_earlier_ones_stored() -> None:
     assert found(alone, alone) > rows[0][0] and found(alone, one) < 0.3 * rows[0][0]
 
 
+def test_the_contrast_keeps_features_where_they_were() -> None:
+    one = learned(30)
+    x = np.concatenate([drawn(60, at) for at in range(8)])
+    simplex = SIMPLEX.allocate(range(CLASSES))
+    kept, bare = (
+        replace(HEAD, share=share).fit(x, [*range(60)] * 8, simplex, one) for share in (0.1, 1.0)
+    )
+    old = one.apply(ASKED)
+    near, far = (float((h.apply(ASKED) * old).sum(axis=1).mean()) for h in (kept, bare))
+    assert near > far + 0.05
+
+
 def test_it_learns_what_belongs_together() -> None:
     raw = best_rows(ASKED @ STORED.T, 1)[:, 0] == np.arange(CLASSES)
     one = learned(60)
