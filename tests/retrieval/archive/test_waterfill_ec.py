@@ -50,6 +50,20 @@ def test_size_is_predicted_before_anything_is_encoded(eps: float) -> None:
     assert share == pytest.approx(eps, rel=0.15)
 
 
+@pytest.mark.parametrize("n", [120, 240])
+def test_the_documents_of_a_small_sample_take_less_than_those_to_come(n: int) -> None:
+    x = embeddings(240)
+    predicted = predict_size(x[:120], 0.05, n=n)
+    codec = attar.codec(f"waterfill:ec@{predicted.bits_per_vector / 96:.6f}bpd").fit(x[:120])
+    real = len(pack_codes(codec.encode(x[:n]), codec.layout))
+    assert predicted.nbytes == pytest.approx(real, rel=0.18)
+
+
+def test_a_sample_is_part_of_what_is_counted() -> None:
+    with pytest.raises(ValueError, match="n counts the 120 documents"):
+        predict_size(embeddings(120), 0.05, n=100)
+
+
 def test_integers_lie_on_the_trellis_and_price_makes_them_smaller() -> None:
     deviation = np.linspace(6, 0.8, 40)
     u = (np.random.default_rng(0).normal(size=(200, 40)) * deviation).astype(np.float32)
