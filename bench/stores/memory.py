@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import random
 import statistics
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -59,6 +60,7 @@ def mixed(seconds: float, looks: int = 60, busy: float = BUSY) -> tuple[list[dic
                         turn += 1
                         if time.monotonic() - start >= (len(rows) + 1) * seconds / looks:
                             rows.append(_seen(time.monotonic() - start, path, reader.pid))
+                            sys.stderr.write(f"{rows[-1]}\n")
                         if len(rows) == looks:
                             break
         finally:

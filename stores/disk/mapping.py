@@ -7,6 +7,7 @@ a store of a thousand segments would reach the usual limit of 1,024. The system 
 import ctypes
 import os
 import weakref
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,35 @@ from numpy.typing import NDArray
 
 _READ, _SHARED = 1, 1
 _FAILED = ctypes.c_void_p(-1).value
+
+
+@cache
+def system() -> ctypes.CDLL:
+    """The C library, once: each CDLL makes types of its own, which live until a collection."""
+    library = ctypes.CDLL(None, use_errno=True)
+    library.mmap.restype = ctypes.c_void_p
+    library.mmap.argtypes = [
+        ctypes.c_void_p,
+        ctypes.c_size_t,
+        *[ctypes.c_int] * 3,
+        ctypes.c_longlong,
+    ]
+    library.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    library.madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    return library
+
+
+class _Mapped:
+    """What arrays over a map hold on to. A ctypes array would leave a type behind per size."""
+
+    def __init__(self, address: int, nbytes: int) -> None:
+        self.__array_interface__ = {
+            "shape": (nbytes,),
+            "typestr": "|u1",
+            "data": (address, True),  # read-only
+            "version": 3,
+        }
+        weakref.finalize(self, system().munmap, address, nbytes).atexit = False
 
 
 def map_file(path: Path, nbytes: int) -> NDArray[np.uint8]:
@@ -24,23 +54,12 @@ def map_file(path: Path, nbytes: int) -> NDArray[np.uint8]:
     """
     if not nbytes:
         return np.zeros(0, np.uint8)
-    system = ctypes.CDLL(None, use_errno=True)
-    system.mmap.restype = ctypes.c_void_p
-    system.mmap.argtypes = [
-        ctypes.c_void_p,
-        ctypes.c_size_t,
-        *[ctypes.c_int] * 3,
-        ctypes.c_longlong,
-    ]
-    system.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        address = system.mmap(None, nbytes, _READ, _SHARED, fd, 0)
+        address = system().mmap(None, nbytes, _READ, _SHARED, fd, 0)
     finally:
         os.close(fd)
     if address is None or address == _FAILED:
         number = ctypes.get_errno()
         raise OSError(number, f"Mapping {nbytes} bytes: {os.strerror(number)}", str(path))
-    owner = (ctypes.c_ubyte * nbytes).from_address(address)
-    weakref.finalize(owner, system.munmap, address, nbytes).atexit = False
-    return np.frombuffer(memoryview(owner).toreadonly(), np.uint8)
+    return np.asarray(_Mapped(address, nbytes))

@@ -1,12 +1,13 @@
 """Which pages of mapped files stay in memory: advice to the system, where it takes any."""
 
-import ctypes
 import mmap
 import sys
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from attar.stores.disk.mapping import system
 
 PAGE = mmap.PAGESIZE
 _RANDOM, _DONTNEED = 1, 4
@@ -19,8 +20,7 @@ def _advise(array: NDArray[Any], advice: int) -> None:
     first = -(-array.ctypes.data // PAGE) * PAGE
     last = (array.ctypes.data + array.nbytes) // PAGE * PAGE
     if last > first:
-        call = ctypes.CDLL(None).madvise
-        call(ctypes.c_void_p(first), ctypes.c_size_t(last - first), ctypes.c_int(advice))
+        system().madvise(first, last - first, advice)
 
 
 def read_at_random(mapped: NDArray[np.uint8]) -> None:

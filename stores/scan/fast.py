@@ -7,7 +7,8 @@ arrays, for large segments a cascade (sketch and bounds, in memory: read from th
 
 import threading
 from dataclasses import replace
-from weakref import WeakKeyDictionary
+from typing import Any
+from weakref import WeakKeyDictionary, proxy
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,9 @@ class Scanner:
     """What one segment needs to be searched."""
 
     def __init__(self, part: Part) -> None:
-        self._part = replace(part, live=part.live[:0])
+        # Kept as long as the segment is: what holds on to it here would keep both for ever.
+        segment: Any = proxy(part.segment)
+        self._part = replace(part, live=part.live[:0], segment=segment)
         everything = slice(0, part.row.rows)
         bare = source(part.codec.layout, part.codes(everything), part.sqnorm(everything))
         self.source = replace(bare, pager=pager_of(part))
