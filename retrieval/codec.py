@@ -1,15 +1,16 @@
 """A codec: reducers, then a quantizer. Pay once is `Codec.fit`, pay per document `FittedCodec`."""
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from attar.retrieval.codec_check import check_codec, check_head
 from attar.retrieval.codec_file import dump, load
 from attar.retrieval.inputs import as_vectors
 from attar.retrieval.quantizer import FitContext, FittedQuantizer, Quantizer
-from attar.retrieval.reducer import FittedReducer, Reducer
+from attar.retrieval.reducer import FittedReducer, Reducer, State
 from attar.retrieval.spec import parse_spec
 from attar.stores.layouts.layout import Layout
 from attar.stores.types import Codes, Float32, Query
@@ -148,6 +149,23 @@ class FittedCodec:
     def load(cls, content: bytes) -> "FittedCodec":
         """Read what `dump` wrote; anything else is a ValueError, nothing is ever unpickled."""
         head, states = load(content)
+        try:
+            check_head(head["dim"], head["norm"])
+            with np.errstate(all="ignore"):
+                codec = cls._restored(head, states)
+                check_codec(codec)
+        except ImportError:
+            raise  # of a library that this codec needs: says which, and how to get it
+        except Exception as error:
+            # numpy, torch and faiss find many ways to say that an array is not what was written.
+            raise ValueError(
+                f"This codec file does not hold what {head['spec']!r:.80} needs ({error!r:.200}); "
+                "restore it from a backup or build the store again."
+            ) from error
+        return codec
+
+    @classmethod
+    def _restored(cls, head: dict[str, Any], states: list[State]) -> "FittedCodec":
         recipe = Codec.parse(head["spec"])
         width: int = head["dim"]
         reducers: list[FittedReducer] = []

@@ -13,7 +13,7 @@ from attar.retrieval.reducer import State
 
 FORMAT = 2
 """2 has matrices of ten bits an entry (`attar.retrieval.basis`); codecs without one write 1."""
-
+MOST_PARTS = 16
 KEYS = {"spec": str, "dim": int, "norm": float, "seed": int, "parts": int}
 
 
@@ -40,9 +40,11 @@ def load(content: bytes) -> tuple[dict[str, Any], list[State]]:
         tensors = load_tensors(content)
         size = int.from_bytes(content[:8], "little")
         head = json.loads(json.loads(content[8 : 8 + size])["__metadata__"]["attar"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        if not isinstance(head, dict):
+            raise TypeError(f"a header that is {type(head).__name__}")
+    except (SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
         raise ValueError(
-            f"A codec file is a safetensors file with an 'attar' header, got {error}; "
+            f"A codec file is a safetensors file with an 'attar' header, got {error!r:.200}; "
             "restore it from a backup or build the store again."
         ) from error
     if head.get("format") not in range(1, FORMAT + 1):
@@ -53,8 +55,12 @@ def load(content: bytes) -> tuple[dict[str, Any], list[State]]:
     wrong = [key for key, kind in KEYS.items() if not isinstance(head.get(key), kind)]
     if wrong:
         raise ValueError(f"A codec file's header needs {sorted(KEYS)}, got a bad {wrong[0]!r}.")
+    if not 1 <= head["parts"] <= MOST_PARTS:
+        raise ValueError(f"A codec file has 1 to {MOST_PARTS} parts, got {head['parts']}.")
     states: list[State] = [{} for _ in range(head["parts"])]
     for name, array in tensors.items():
         place, _, key = name.partition(".")
+        if place not in map(str, range(len(states))) or not key:
+            raise ValueError(f"A codec file's tensors are called <part>.<name>, got {name!r:.80}.")
         states[int(place)][key] = array
     return head, states

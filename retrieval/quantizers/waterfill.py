@@ -18,6 +18,7 @@ from attar.retrieval.weighted_transform import unasked_transform, weighted_trans
 from attar.stores.kernels.rotation import Rotation
 from attar.stores.kernels.trellis import quantise
 from attar.stores.layouts.waterfill import Waterfill as Layout
+from attar.stores.layouts.waterfill import fine_start
 from attar.stores.types import Codes, Float32, Query
 
 SPELLING = re.compile(r"waterfill(?:@(?P<amount>\d+(?:\.\d+)?)(?P<unit>bpd|x|B))?")
@@ -179,8 +180,13 @@ class Waterfill(Quantizer):
         counts = tuple(int(count) for count in state["counts"])
         fine, coarse = (state[name].astype(np.float32, copy=False) for name in ("fine", "coarse"))
         high, low = (int(tap) for tap in state["taps"])
+        layout = Layout(counts, fine, coarse, (high, low))
+        for bits in range(1, len(counts) + 1):
+            levels = fine[fine_start(bits) : fine_start(bits + 1)]
+            if not (np.diff(levels) > 0).all() or not levels[-1] > 0:
+                raise ValueError(f"levels of {bits} bits ascend to a positive one; these do not")
         return FittedWaterfill(
-            Layout(counts, fine, coarse, (high, low)),
+            layout,
             state["mean"].astype(np.float32, copy=False),
             Basis.restore("analysis", state),
             Basis.restore("synthesis", state),

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from attar.stores.layouts.layout import Layout
+from attar.stores.layouts.waterfill import check_taps
 from attar.stores.types import Codes, Field, Levels
 
 
@@ -22,6 +23,11 @@ class TrellisIntegers(Layout):
     width: int
     wide: int
     taps: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.wide <= self.width or self.width < 1:
+            raise ValueError(f"Of {self.width} columns, at least 1, {self.wide} cannot be wide.")
+        check_taps(self.taps)
 
     @property
     def dim(self) -> int:

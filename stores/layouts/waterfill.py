@@ -52,6 +52,12 @@ def coarse_start(width: int) -> int:
     return (1 << width) - 2
 
 
+def check_taps(taps: tuple[int, int]) -> None:
+    """Two masks of a window of at most 8 bits: every bit more doubles the states of a search."""
+    if not all(0 < tap < 256 for tap in taps):
+        raise ValueError(f"Taps of a trellis are two masks of 1 to 255, got {taps}.")
+
+
 @dataclass(frozen=True, eq=False)
 class Waterfill(Layout):
     """The layout that the module describes.
@@ -79,6 +85,7 @@ class Waterfill(Layout):
                 f"Level tables of {widest} planes have {sizes} entries, "
                 f"got {(len(self.fine), len(self.coarse))}."
             )
+        check_taps(self.taps)
         if not 0 <= self.dropped < widest:
             raise ValueError(
                 f"Of {widest} planes at most {widest - 1} can be dropped, got {self.dropped}."
