@@ -27,7 +27,7 @@ def check_head(dim: int, norm: float) -> None:
 
 
 def check_codec(codec: "FittedCodec") -> None:
-    """Send a query there and a code back through all parts, and look at what comes out."""
+    """Send a document and a query there and a code back, part by part; look at the shapes."""
     for part in codec.parts:
         for name, array in part.state().items():
             if array.dtype.kind == "f" and not (np.abs(array) <= LARGEST).all():
@@ -35,18 +35,27 @@ def check_codec(codec: "FittedCodec") -> None:
     layout = codec.layout
     if not 1 <= layout.dim <= MOST_DIMENSIONS or layout.bytes_per_vector > 16 * MOST_DIMENSIONS:
         raise ValueError(f"a layout of {layout.dim} columns, {layout.bytes_per_vector} bytes")
+    z = np.full((1, codec.dim), codec.norm / codec.dim**0.5, np.float32)
+    for reducer in codec.reducers:
+        if reducer.heavy:
+            z = np.full((1, reducer.width), codec.norm / reducer.width**0.5, np.float32)
+            continue
+        reduced = reducer.transform(z)
+        _same_shapes(reducer, reduced, (1, reducer.width))
+        _same_shapes(reducer, reducer.prepare(z).coords, reduced.shape)
+        _same_shapes(reducer, reducer.inverse(reduced), z.shape)
+        z = reduced
     codes = Codes({f.name: np.zeros((1, f.width), f.dtype) for f in layout.fields})
-    levels = layout.unpack(codes).y.shape
-    query = codec.prepare(np.ones((1, codec.dim), np.float32)).coords.shape
-    document = codec.decode(codes).shape
-    if levels != (1, layout.dim) or query != levels or document != (1, codec.dim):
-        raise ValueError(
-            f"documents of {codec.dim} dimensions give codes of {layout.dim}, but levels have the "
-            f"shape {levels}, queries {query} and decoded documents {document}"
-        )
-    usual = np.full((1, codec.dim), codec.norm / codec.dim**0.5, np.float32)
-    encoded = codec.encode(usual)
+    _same_shapes(codec.quantizer, layout.unpack(codes).y, (1, layout.dim))
+    _same_shapes(codec.quantizer, codec.quantizer.prepare(z).coords, (1, layout.dim))
+    _same_shapes(codec.quantizer, codec.quantizer.decode(codes), z.shape)
+    encoded = codec.quantizer.encode(z)
     for field in layout.fields:
         found = np.asarray(encoded.fields[field.name])
         if found.shape != (1, field.width) or found.dtype.name != field.dtype:
             raise ValueError(f"{field.name} is {found.dtype.name} {found.shape}")
+
+
+def _same_shapes(part: object, array: np.ndarray, shape: tuple[int, ...]) -> None:
+    if array.shape != shape:
+        raise ValueError(f"{type(part).__name__} gives {array.shape} instead of {shape}")

@@ -20,6 +20,9 @@ class FittedReducer(ABC):
     `restore(recipe, dim, state())` transforms alike, bit for bit.
     """
 
+    heavy: ClassVar[bool] = False
+    """Whether its first use starts a library such as torch: not for a look at a file."""
+
     @property
     @abstractmethod
     def width(self) -> int:

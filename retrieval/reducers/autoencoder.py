@@ -38,6 +38,8 @@ class FittedAutoencoder(FittedReducer):
     norm: typical norm of the documents, which decoded documents have.
     """
 
+    heavy: ClassVar[bool] = True
+
     weights: dict[str, Float32]
     norm: float
 

@@ -58,6 +58,8 @@ class FittedUMAP(FittedReducer):
     so that scores are cosines in the embedding; they do not estimate <q, x>.
     """
 
+    heavy: ClassVar[bool] = True
+
     sample: Float32
     embedding: Float32
     back: Float32
