@@ -119,7 +119,9 @@ def size(quick: bool) -> Result:
         for eps in (0.3, 0.2, 0.1, 0.05):
             expected = predict_size(part.fitted, eps, n=len(data.x), queries=part.asked)
             bpd = expected.bits_per_vector / data.x.shape[1]
-            codec = attar.codec(f"waterfill:ec@{bpd:.6f}bpd").fit(part.fitted, queries=part.asked)
+            # A codec's size is in whole bytes, which at .05 bits a dimension are steps of a fifth.
+            nearest = max(round(expected.bits_per_vector / 8), 1)
+            codec = attar.codec(f"waterfill:ec@{nearest}B").fit(part.fitted, queries=part.asked)
             real = len(pack_codes(codec.encode(data.x), codec.layout))
             rows.append(
                 {
