@@ -29,8 +29,8 @@ from bench.registry import Result, bench
 
 TRACE = "ATTAR_BENCH_TRACE"
 BATCH = 32
-BLOCKS = 64
-"""So many that the last block, at which one of two workers waits, is a hundredth of the work."""
+BLOCKS = 48
+"""So many that the last block, at which one of two workers may wait, is a fiftieth of the work."""
 ENCODER = "bench.ecosystem.ray_build:embed"
 MODEL: Any = None
 
