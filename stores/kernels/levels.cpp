@@ -1,18 +1,49 @@
 // Which instruction sets this CPU has, asked by CPUID bits and never by model name.
 #include "native.h"
 
-// Grows by one with every change of a signature or a struct; library.py has the same number.
-ATTAR_API int32_t attar_abi() { return 9; }
+#ifdef ATTAR_TILES
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
-ATTAR_API int32_t attar_level() {
+namespace {
+
+#ifdef ATTAR_TILES
+
+// AMX needs the CPU (leaf 7: tiles, int8), and the kernel, which saves tiles only for a process that
+// asked: ARCH_REQ_XCOMP_PERM of the tile data. Threads and children inherit what it says.
+bool tiles() {
+  unsigned a, b, c, d;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+  constexpr unsigned TILE = 1u << 24, INT8 = 1u << 25;
+  constexpr long REQUEST = 0x1023, TILE_DATA = 18;
+  return (d & TILE) && (d & INT8) && syscall(SYS_arch_prctl, REQUEST, TILE_DATA) == 0;
+}
+
+#endif
+
+}  // namespace
+
+// Grows by one with every change of a signature or a struct; library.py has the same number.
+ATTAR_API int32_t attar_abi() { return 10; }
+
+// Bit l says that level l runs here. Asked once by every process, since asking gets permission.
+ATTAR_API int32_t attar_levels() {
+  int32_t levels = 1 << attar::PORTABLE;
 #ifdef ATTAR_X86
   __builtin_cpu_init();
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c");
-  const bool avx512 = __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vnni");
-  if (avx2 && avx512) return attar::AVX512;
-  if (avx2) return attar::AVX2;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("f16c")) return levels;
+  levels |= 1 << attar::AVX2;
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq") ||
+      !__builtin_cpu_supports("avx512vnni")) {
+    return levels;
+  }
+  levels |= 1 << attar::AVX512;
 #endif
-  return attar::PORTABLE;
+#ifdef ATTAR_TILES
+  if (tiles()) levels |= 1 << attar::AMX;
+#endif
+  return levels;
 }

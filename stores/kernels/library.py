@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ABI = 9
+ABI = 10
 """Grows by one with every change of a signature or a struct; `levels.cpp` has the same number."""
 
-LEVELS = ("portable", "avx2", "avx512vnni")
+LEVELS = ("portable", "avx2", "avx512vnni", "amx")
 """Names of the instruction set levels; the index is the level's number in C++."""
 
 IMPLS = ("auto", "native", "numpy", "triton", *LEVELS)
@@ -45,14 +45,18 @@ def loaded() -> ctypes.CDLL:
 
 def best_level() -> str | None:
     """Name of the best level that library and CPU have; None without the library."""
-    here = library()
-    return None if here is None else LEVELS[here.attar_level()]
+    here = levels()
+    return here[-1] if here else None
 
 
+@cache
 def levels() -> tuple[str, ...]:
-    """All levels that run here; empty without the library."""
+    """All levels that run here, the best last; empty without the library."""
     here = library()
-    return () if here is None else LEVELS[: here.attar_level() + 1]
+    if here is None:
+        return ()
+    bits = here.attar_levels()
+    return tuple(name for number, name in enumerate(LEVELS) if bits >> number & 1)
 
 
 def native_level(impl: str) -> int | None:
@@ -65,7 +69,7 @@ def native_level(impl: str) -> int | None:
     if impl in LEVELS and impl in here:
         return LEVELS.index(impl)
     if impl in ("auto", "native") and here:
-        return len(here) - 1
+        return LEVELS.index(here[-1])
     raise ValueError(
         f"impl={impl!r} does not run here; available: auto, numpy{''.join(', ' + x for x in here)}."
         " The native levels need a C++ compiler at installation and a CPU that has them."

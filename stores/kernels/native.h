@@ -1,7 +1,7 @@
 // What every kernel shares: the instruction set levels and a top-k heap with the order of hits.
 //
 // No file is compiled for a particular CPU. Functions name their instruction set themselves
-// (ATTAR_AVX2, ATTAR_AVX512) and are called only when CPUID reports it.
+// (ATTAR_AVX2, ATTAR_AVX512, ATTAR_AMX) and are called only when CPUID reports it.
 #pragma once
 
 #include <algorithm>
@@ -20,6 +20,12 @@
 // Byte permutations over 128 entries; asked for apart, since the first CPUs with VNNI lack them.
 #define ATTAR_VBMI \
   __attribute__((target("avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")))
+#if defined(__linux__)  // the kernel's permission is asked for by a Linux call
+#define ATTAR_TILES 1
+#define ATTAR_AMX \
+  __attribute__((      \
+      target("avx2,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,amx-tile,amx-int8")))
+#endif
 #endif
 
 #if defined(_WIN32)
@@ -30,7 +36,7 @@
 
 namespace attar {
 
-enum Level : int32_t { PORTABLE = 0, AVX2 = 1, AVX512 = 2 };
+enum Level : int32_t { PORTABLE = 0, AVX2 = 1, AVX512 = 2, AMX = 3, LEVELS = 4 };
 
 struct Hit {
   float score;

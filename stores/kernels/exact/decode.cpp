@@ -215,7 +215,7 @@ const Kernels& kernels(int32_t level) {
     return with;
   }();
   static const bool has_vbmi = __builtin_cpu_supports("avx512vbmi");
-  if (level == AVX512) return has_vbmi ? vbmi : avx512;
+  if (level >= AVX512) return has_vbmi ? vbmi : avx512;
   if (level == AVX2) return avx2;
 #else
   (void)level;

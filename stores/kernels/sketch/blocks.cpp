@@ -400,10 +400,18 @@ ATTAR_AVX512 int32_t avx512_body(const uint8_t* row, int64_t bytes, const uint8_
 }  // namespace
 
 const SketchKernels& sketch_kernels(int32_t level) {
-  static const SketchKernels portable = {portable_wide, portable_filter, portable_bound, portable_narrow, portable_body};
+  static const SketchKernels portable = {portable_wide,   portable_filter, portable_bound,
+                                         portable_narrow, portable_body,   nullptr};
 #ifdef ATTAR_X86
-  static const SketchKernels avx2 = {avx2_wide, avx2_filter, avx2_bound, avx2_narrow, avx2_body};
-  static const SketchKernels avx512 = {avx512_wide, avx512_filter, avx512_bound, avx512_narrow, avx512_body};
+  static const SketchKernels avx2 = {avx2_wide,   avx2_filter, avx2_bound,
+                                     avx2_narrow, avx2_body,   nullptr};
+  static const SketchKernels avx512 = {avx512_wide,   avx512_filter, avx512_bound,
+                                       avx512_narrow, avx512_body,   nullptr};
+#ifdef ATTAR_TILES
+  static const SketchKernels amx = {avx512_wide,   avx512_filter, avx512_bound,
+                                    avx512_narrow, avx512_body,   amx_tiled};
+  if (level == AMX) return amx;
+#endif
   if (level == AVX512) return avx512;
   if (level == AVX2) return avx2;
 #else

@@ -144,13 +144,31 @@ struct Reach {
 using Bound = void (*)(const int32_t* scores, const uint8_t* errors, const uint8_t* rests,
                        int64_t blocks, const Reach& reach, uint16_t* masks);
 
+// tiled: any number of queries of one plane each, int8 [count, padded_dims(blocks)], zeros behind the
+// last coordinate; scores that reach a slot's floor go there. Null on levels without tiles.
+using Tiled = void (*)(const Blocks&, int64_t first, int64_t last, const int8_t* queries,
+                       const Slot* slots, int64_t count);
+
 struct SketchKernels {
   Wide wide;
   Filter filter;
   Bound bound;
   Narrow narrow;
   Body body;
+  Tiled tiled;
 };
+
+// Tiles hold up to 64 coordinates; those of a head are shared out evenly.
+inline int64_t tile_steps(const Blocks& b) { return (b.groups + 7) / 8; }
+inline int64_t tile_groups(const Blocks& b) {
+  return (b.groups + tile_steps(b) - 1) / tile_steps(b);
+}
+inline int64_t padded_dims(const Blocks& b) { return 8 * tile_steps(b) * tile_groups(b); }
+
+#ifdef ATTAR_TILES
+void amx_tiled(const Blocks& blocks, int64_t first, int64_t last, const int8_t* queries,
+               const Slot* slots, int64_t count);
+#endif
 
 const SketchKernels& sketch_kernels(int32_t level);
 

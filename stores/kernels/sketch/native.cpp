@@ -10,6 +10,7 @@ constexpr int64_t CHUNK = 64;        // blocks that are scored between two looks
 constexpr int64_t SAMPLED = 512;     // blocks that seed the floor
 constexpr int64_t AHEAD = 32;        // rows that are on their way from memory
 constexpr int64_t PIECE = 128 << 10;  // bytes that stay in the second-level cache
+constexpr int64_t FEW = 2;           // queries that are not worth a tile
 constexpr int64_t FIRST = 8;         // an eighth of the probes, the best ones, raise the floor
 
 // The place in a sample whose score more than `wanted` of all rows reach, by three sigma, where
@@ -107,19 +108,30 @@ struct Visits {
   }
 };
 
-// Scores one piece for the queries that visit its cell; `room` has place for eight queries.
-void scan_piece(const Task& t, const Visits& v, const Piece& piece, Collector* collectors,
-                Collector* idle, int8_t* room) {
+// What a thread needs to score a piece.
+struct Room {
+  std::vector<int8_t> queries;
+  std::vector<Slot> slots;
+  Collector idle{1, HIGHEST};
+};
+
+// One query in two planes after the other.
+void scan_wide_visits(const Task& t, const Visits& v, const Piece& piece, Collector* collectors) {
+  for (int64_t i = v.at[piece.cell]; i < v.at[piece.cell + 1]; ++i) {
+    const Visits::Visit& visit = v.visits[i];
+    if (collectors[visit.query].floor() == HIGHEST) continue;
+    const Slot slot{collectors + visit.query, visit.offset};
+    const int8_t* high = t.queries + 2 * visit.query * t.dims();
+    scan_wide(t.blocks, piece.first, piece.last, high, high + t.dims(), t.level, slot);
+  }
+}
+
+// Eight queries at a time.
+void scan_narrow_visits(const Task& t, const Visits& v, const Piece& piece, Collector* collectors,
+                        Room& room) {
+  room.queries.resize(static_cast<size_t>(TOGETHER * t.dims()));
   const int64_t end = v.at[piece.cell + 1];
   for (int64_t i = v.at[piece.cell]; i < end;) {
-    if (t.wide) {
-      const Visits::Visit& visit = v.visits[i++];
-      if (collectors[visit.query].floor() == HIGHEST) continue;
-      const Slot slot{collectors + visit.query, visit.offset};
-      const int8_t* high = t.queries + 2 * visit.query * t.dims();
-      scan_wide(t.blocks, piece.first, piece.last, high, high + t.dims(), t.level, slot);
-      continue;
-    }
     Slot slots[TOGETHER];
     int count = 0;
     for (; i < end && count < TOGETHER; ++i) {
@@ -127,15 +139,45 @@ void scan_piece(const Task& t, const Visits& v, const Piece& piece, Collector* c
       if (collectors[visit.query].floor() == HIGHEST) continue;
       const int8_t* query = t.queries + visit.query * t.dims();
       for (int64_t part = 0; part < 2 * t.blocks.groups; ++part) {
-        std::memcpy(room + (part * TOGETHER + count) * 4, query + part * 4, 4);
+        std::memcpy(&room.queries[(part * TOGETHER + count) * 4], query + part * 4, 4);
       }
       slots[count++] = {collectors + visit.query, visit.offset};
     }
-    for (int q = count; q < TOGETHER; ++q) slots[q] = {idle, 0};
+    for (int q = count; q < TOGETHER; ++q) slots[q] = {&room.idle, 0};
     if (count) {
-      sketch_kernels(t.level).narrow(t.blocks, piece.first, piece.last, room, slots, count);
+      sketch_kernels(t.level).narrow(t.blocks, piece.first, piece.last, room.queries.data(), slots,
+                                     count);
     }
   }
+}
+
+// All queries at once.
+void scan_tiled_visits(const Task& t, const Visits& v, const Piece& piece, Collector* collectors,
+                       Room& room) {
+  const int64_t width = padded_dims(t.blocks), all = v.at[piece.cell + 1] - v.at[piece.cell];
+  room.queries.assign(static_cast<size_t>(all * width), 0);
+  room.slots.clear();
+  for (int64_t i = v.at[piece.cell]; i < v.at[piece.cell + 1]; ++i) {
+    const Visits::Visit& visit = v.visits[i];
+    if (collectors[visit.query].floor() == HIGHEST) continue;
+    const int8_t* query = t.queries + visit.query * t.dims();
+    std::copy(query, query + t.dims(), &room.queries[room.slots.size() * width]);
+    room.slots.push_back({collectors + visit.query, visit.offset});
+  }
+  if (room.slots.empty()) return;
+  sketch_kernels(t.level).tiled(t.blocks, piece.first, piece.last, room.queries.data(),
+                                room.slots.data(), static_cast<int64_t>(room.slots.size()));
+}
+
+// Scores one piece for the queries that visit its cell.
+void scan_piece(const Task& t, const Visits& v, const Piece& piece, Collector* collectors,
+                Room& room) {
+  const int64_t visits = v.at[piece.cell + 1] - v.at[piece.cell];
+  if (t.wide) return scan_wide_visits(t, v, piece, collectors);
+  if (sketch_kernels(t.level).tiled && visits > FEW) {
+    return scan_tiled_visits(t, v, piece, collectors, room);
+  }
+  scan_narrow_visits(t, v, piece, collectors, room);
 }
 
 // Candidates of every query; a query whose floor is HIGHEST takes no part and keeps what it has.
@@ -150,11 +192,8 @@ void collect(const Task& t, int64_t wanted, const std::vector<int32_t>& floors, 
     const Visits visits(t, pass ? best : 0, pass ? t.probes : best);
     const std::vector<Piece> pieces = visits.pieces(t.blocks);
     parallel(static_cast<int64_t>(pieces.size()), threads, [&](int64_t p, int64_t a, int64_t z) {
-      std::vector<int8_t> room(static_cast<size_t>(TOGETHER * t.dims()), 0);
-      Collector idle(1, HIGHEST);
-      for (int64_t i = a; i < z; ++i) {
-        scan_piece(t, visits, pieces[i], kept[p].data(), &idle, room.data());
-      }
+      Room room;
+      for (int64_t i = a; i < z; ++i) scan_piece(t, visits, pieces[i], kept[p].data(), room);
     });
     for (int64_t q = 0; q < t.m && pass == 0; ++q) {
       int32_t floor = LOWEST;
@@ -185,11 +224,10 @@ std::vector<int32_t> seed(const Task& t, int64_t wanted) {
   if (rank > SAMPLED * ROWS16 / 4) return floors;
   const Visits visits(t, 0, t.probes);
   std::vector<Collector> best(t.m, Collector(rank, LOWEST));
-  std::vector<int8_t> room(static_cast<size_t>(TOGETHER * t.dims()), 0);
-  Collector idle(1, HIGHEST);
+  Room room;
   for (int64_t s = 0; s < SAMPLED / 2; ++s) {
     const int64_t first = count / 2 * s / (SAMPLED / 2) * 2;
-    scan_piece(t, visits, {first, std::min(first + 2, count), 0}, best.data(), &idle, room.data());
+    scan_piece(t, visits, {first, std::min(first + 2, count), 0}, best.data(), room);
   }
   for (int64_t q = 0; q < t.m; ++q) {
     best[q].trim();

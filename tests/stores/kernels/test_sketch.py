@@ -111,6 +111,21 @@ def test_a_sample_unlike_the_rest_costs_time_and_not_results(wide, level):
         np.testing.assert_array_equal(order, np.sort(wanted.positions))
 
 
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("s", [8, 72, 96, 104, 256])
+@pytest.mark.parametrize("m", [3, 16, 17, 32, 45, 70])
+def test_batches_of_every_size_equal_reference(m, s, level):
+    # Tiles take 16 or 32 queries, two or four blocks and up to 64 coordinates: ends of all of them.
+    n = 1 + 16 * 37
+    codes, query = random_codes(n, s, 0, seed=s), random_query(m, s, 0, m, False)
+    allowed = np.random.default_rng(m).random(n) < 0.1
+    for rows in (None, allowed):
+        got = sketch_top(codes, query, 20, rows, impl=level)
+        wanted = sketch_top(codes, query, 20, rows, impl="numpy")
+        for a, b in zip(as_sets(got), as_sets(wanted), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
 def test_extreme_queries_do_not_overflow():
     # All codes at the top level and all weights at the largest integer: the largest sums there are.
     for s in (8, 64, 256):
@@ -118,7 +133,7 @@ def test_extreme_queries_do_not_overflow():
         sketch_encode(np.full((17, 2 * s), 9, np.float32), plain(2 * s, s), codes)
         for sign in (1, -1):
             for wide in (True, False):
-                query = quantized(np.full((9, 2 * s), sign, np.float32), s, wide)
+                query = quantized(np.full((19, 2 * s), sign, np.float32), s, wide)
                 wanted = sketch_top(codes, query, 17, impl="numpy")
                 for level in [p.values[0] for p in FORCED if not p.marks]:
                     got = sketch_top(codes, query, 17, impl=level)
