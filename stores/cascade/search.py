@@ -1,7 +1,8 @@
 """Top-k through the cascade: cells, head, body, exact scores, and for `exact` the certificate.
 
 Approximate, `widths` = (p, c, r): of the p cells with the best centres the head picks the c best
-rows by an integer scan, the body the r best of them, and `stores.score` ranks those.
+rows by an integer scan, the body the r best of them, integer arithmetic over the whole code a few
+more than k of those, and `stores.score` ranks what is left.
 
 Exact: the k-th score t that the approximate search found is a lower bound of the k-th best score of
 all. With e and r the bounds of a document's sketch (error inside the sketched axes, length outside
@@ -20,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.cascade.index import Cascade
-from attar.stores.kernels.exact import Top, exact_scores, exact_top
+from attar.stores.kernels.exact import Top, exact_near, exact_scores, exact_top
 from attar.stores.kernels.sketch import (
     Reach,
     quantized,
@@ -34,6 +35,9 @@ from attar.stores.types import Float32, Query
 
 FEW = 4
 """Below this many times the body's width of allowed rows all of them are scored directly."""
+
+SPARE_TIMES, SPARE = 2, 12
+"""Of candidates 2 k + 12 get a canonical score: integers order neighbours a little differently."""
 
 UNIT = 2.0**-24
 
@@ -81,7 +85,7 @@ def approximate(
         return approximate(index, query, k, everywhere, allowed, threads, impl)
     at = sketch_select(index.codes, planned, found, widths.body, threads, impl)
     rows = index.codes.rows_at(at)
-    rows.sort(axis=1)
+    rows = exact_near(index.source, query, rows, SPARE_TIMES * k + SPARE, threads, impl)
     return ranked(rows, exact_scores(index.source, query, rows, threads, impl), k)
 
 

@@ -111,6 +111,18 @@ class Waterfill(Layout):
         wider = np.arange(self.dim)[:, None] < np.array(self.counts)
         return np.asarray(wider.sum(axis=1), np.intp)
 
+    @cached_property
+    def small_levels(self) -> tuple[NDArray[np.int8], Float32]:
+        """`fine` in a byte each, and the unit of every dimension, float32 [e]: y ~ unit * byte."""
+        table = np.zeros(len(self.fine), np.int8)
+        units = np.ones(len(self.counts) + 1, np.float32)
+        for width in range(1, len(self.counts) + 1):
+            part = slice(fine_start(width), fine_start(width + 1))
+            largest = np.abs(self.fine[part]).max(initial=0)
+            units[width] = largest / 127 if largest else 1
+            table[part] = np.rint(self.fine[part] / units[width])
+        return table, units[self.widths]
+
     def without(self, dropped: int) -> Self:
         """The layout of all but the `dropped` last planes; prepared queries fit it unchanged."""
         return replace(self, dropped=dropped)
@@ -140,10 +152,14 @@ class Waterfill(Layout):
 
     def levels(self, cells: NDArray[np.uint8], trellis: NDArray[np.uint8]) -> Float32:
         """Levels y [n e] of cells v [n e] and trellis bits t [n e] before they are packed."""
+        return np.asarray(self.fine[self.places(cells, trellis)])
+
+    def places(self, cells: NDArray[np.uint8], trellis: NDArray[np.uint8]) -> NDArray[np.int32]:
+        """Where in `fine` the levels of cells v [n e] and trellis bits t [n e] are."""
         places = cells.astype(np.int32) << 2
         places += parities(trellis, self.taps)
         places += (2 ** (self.widths + 1) - 4).astype(np.int32)
-        return np.asarray(self.fine[places])
+        return places
 
     def unpack(self, codes: Codes) -> Levels:
         """Look the levels up; planes that are dropped are not looked at."""

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.kernels.exact import native, reference
+from attar.stores.kernels.exact.near import has_bytes, native_near, reference_near
 from attar.stores.kernels.exact.paging import Pager as Pager
 from attar.stores.kernels.exact.source import Source as Source
 from attar.stores.kernels.exact.source import source as source
@@ -70,6 +71,27 @@ def exact_scores(
         levels = codes.layout.unpack(codes.codes[given])
         result[q, wanted >= 0] = scores(query.coords[q], query.const[q], levels, norm)
     return result
+
+
+def exact_near(
+    codes: Source,
+    query: Query,
+    rows: NDArray[np.int64],
+    kept: int,
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> NDArray[np.int64]:
+    """Of rows [m c] (negative: none) about the `kept` best ones, ascending, -1 behind: [m kept].
+
+    Codes that are not bytes, or that stay on disk and are better read once, keep all of their rows.
+    """
+    kept = min(kept, rows.shape[1])
+    if kept == rows.shape[1] or not has_bytes(codes) or codes.pager is not None:
+        return np.sort(rows, axis=1)
+    level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
+    if level is None:
+        return reference_near(codes, query, rows, kept)
+    return native_near(codes, query, rows, kept, level, thread_count(threads))
 
 
 def exact_levels(

@@ -19,6 +19,7 @@ enum Kind : int32_t {
 };
 
 constexpr int WIDEST = 8;
+constexpr int64_t AHEAD = 8;  // rows that are on their way from memory
 
 // The planes of stores/layouts/waterfill.py; `plane[p]`, p >= dropped, has stride
 // ceil(counts[p] / 8).
@@ -56,12 +57,29 @@ struct Kernels {
   Dots dots;
 };
 
+// Starts to bring a row from memory; single rows are too short for hardware prefetchers.
+inline void fetch(const Source& s, int64_t row) {
+  if (row < 0) return;
+  if (s.code) {
+    for (int64_t at = 0; at < s.stride; at += 64) __builtin_prefetch(s.code + row * s.stride + at);
+  }
+  for (int p = s.planes ? s.planes->dropped : WIDEST; p < (s.planes ? s.planes->widest : 0); ++p) {
+    const int64_t bytes = (s.planes->counts[p] + 7) / 8;
+    __builtin_prefetch(s.planes->plane[p] + row * bytes);
+    __builtin_prefetch(s.planes->plane[p] + (row + 1) * bytes - 1);
+  }
+}
+
 const Kernels& kernels(int32_t level);
 float half_to_float(uint16_t half);
 void decode_waterfill(const Source&, int64_t row, float* y);
+// The number of the level of every dimension in `fine`, int32 [width]; no plane may be dropped.
+void waterfill_places(const Source&, int64_t row, int32_t* places);
 #ifdef ATTAR_X86
 void decode_waterfill_avx512(const Source&, int64_t row, float* y);
 void decode_waterfill_vbmi(const Source&, int64_t row, float* y);
+// Levels in a byte each instead of four: table uint8 [levels + 512], width a multiple of 64.
+void waterfill_bytes_vbmi(const Source&, int64_t row, const uint8_t* table, uint8_t* y);
 #endif
 
 }  // namespace attar

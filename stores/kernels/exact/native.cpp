@@ -5,19 +5,6 @@ namespace attar {
 
 namespace {
 
-// Starts to bring a row from memory; single rows are too short for hardware prefetchers.
-void fetch(const Source& s, int64_t row) {
-  if (row < 0) return;
-  if (s.code) {
-    for (int64_t at = 0; at < s.stride; at += 64) __builtin_prefetch(s.code + row * s.stride + at);
-  }
-  for (int p = s.planes ? s.planes->dropped : WIDEST; p < (s.planes ? s.planes->widest : 0); ++p) {
-    const int64_t bytes = (s.planes->counts[p] + 7) / 8;
-    __builtin_prefetch(s.planes->plane[p] + row * bytes);
-    __builtin_prefetch(s.planes->plane[p] + (row + 1) * bytes - 1);
-  }
-}
-
 void offer_block(const Block& block, const Queries& q, const int64_t* rows, int count,
                  std::vector<TopK>& best) {
   float out[ROWS];

@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores.kernels.exact.source import Source
+from attar.stores.kernels.exact.source import Source, struct_of
 from attar.stores.kernels.exact.top import Top
 from attar.stores.kernels.library import bitmap, loaded, pointer
 from attar.stores.types import Float32, Query
@@ -40,7 +40,7 @@ def top(
         return found
     counts, dropped = np.empty(m, np.int64), np.empty(m, np.float32)
     loaded().attar_exact_top(
-        ctypes.byref(_struct(codes)),
+        ctypes.byref(struct_of(codes)),
         pointer(coords),
         pointer(const),
         ctypes.c_int64(m),
@@ -70,7 +70,7 @@ def row_scores(
     if rows.size and int(rows.max()) >= len(codes):
         raise ValueError(f"Rows are below {len(codes)}, got {int(rows.max())}.")
     loaded().attar_exact_scores(
-        ctypes.byref(_struct(codes)),
+        ctypes.byref(struct_of(codes)),
         pointer(coords),
         pointer(const),
         ctypes.c_int64(len(coords)),
@@ -94,7 +94,7 @@ def levels(codes: Source, rows: slice | NDArray[np.int64], level: int, threads: 
         first, count = 0, len(rows)
     y = np.empty((count, codes.layout.dim), np.float32)
     loaded().attar_exact_levels(
-        ctypes.byref(_struct(codes)),
+        ctypes.byref(struct_of(codes)),
         pointer(given),
         ctypes.c_int64(first),
         ctypes.c_int64(count),
@@ -103,9 +103,3 @@ def levels(codes: Source, rows: slice | NDArray[np.int64], level: int, threads: 
         pointer(y),
     )
     return y
-
-
-def _struct(codes: Source) -> ctypes.Structure:
-    if codes.struct is None:
-        raise ValueError(f"{type(codes.layout).__name__} has no native decoder; use impl='numpy'.")
-    return codes.struct

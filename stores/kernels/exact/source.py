@@ -107,6 +107,13 @@ def source(layout: Layout, codes: Codes, sqnorm: NDArray[np.float32] | None = No
     return Source(layout, codes, norm, struct, (arrays, norm, *extra))
 
 
+def struct_of(codes: Source) -> SourceStruct:
+    """The C struct of codes that have one."""
+    if codes.struct is None:
+        raise ValueError(f"{type(codes.layout).__name__} has no native decoder; use impl='numpy'.")
+    return codes.struct
+
+
 def _matrix(
     struct: SourceStruct, layout: Floats | Integers | ExactLayout, arrays: dict[str, NDArray[Any]]
 ) -> NDArray[np.float32] | None:

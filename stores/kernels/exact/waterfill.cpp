@@ -76,6 +76,17 @@ void decode_waterfill(const Source& s, int64_t row, float* y) {
   }
 }
 
+void waterfill_places(const Source& s, int64_t row, int32_t* places) {
+  const Row r(s, row);
+  for (int width = s.planes->widest; width > 0; --width) {
+    for (int j = s.planes->counts[width]; j < s.planes->counts[width - 1]; ++j) {
+      int index = 0;
+      for (int plane = width - 1; plane > 0; --plane) index = 2 * index + bit(r.plane[plane], j);
+      places[j] = (2 << width) - 4 + 4 * index + 2 * bit(r.c1, j) + bit(r.c0, j);
+    }
+  }
+}
+
 #ifdef ATTAR_X86
 
 ATTAR_AVX512 inline __mmask16 mask16(const void* bits, int j) {
@@ -159,6 +170,49 @@ ATTAR_VBMI inline uint64_t word64(const uint8_t* plane, int bytes, int at) {
   return word;
 }
 
+// The numbers of levels of 64 dimensions, a byte each, and their ninth bits (of width 8 only).
+struct Numbers {
+  __m512i index;
+  uint64_t top;
+};
+
+// The planes of one row, 64 dimensions after 64.
+struct Reader {
+  const Planes& p;
+  const uint8_t* plane[WIDEST];
+  uint64_t trellis;
+
+  ATTAR_VBMI Reader(const Planes& planes, int64_t row) : p(planes) {
+    for (int k = 0; k < p.widest; ++k) plane[k] = p.plane[k] + row * plane_bytes(p, k);
+    trellis = word64(plane[0], plane_bytes(p, 0), 0);
+  }
+
+  // Of dimensions j to j + 63, j a multiple of 64, in ascending calls.
+  ATTAR_VBMI Numbers next(int j) {
+    const uint64_t t = trellis;
+    trellis = word64(plane[0], plane_bytes(p, 0), j / 8 + 8);
+    uint64_t c[2] = {0, 0};
+    for (int i = 0; i < 2; ++i) {
+      for (uint32_t tap = p.taps[i]; tap; tap &= tap - 1) {
+        const int k = __builtin_ctz(tap);
+        c[i] ^= k ? t >> k | trellis << (64 - k) : t;
+      }
+    }
+    Numbers found{_mm512_maskz_set1_epi8(c[1], 1), 0};
+    found.index = _mm512_mask_add_epi8(found.index, c[0], found.index, _mm512_set1_epi8(2));
+    for (int k = 1; k < p.widest && p.counts[k] > j; ++k) {
+      const uint64_t bits = word64(plane[k], plane_bytes(p, k), j / 8);
+      if (k == 7) {
+        found.top = bits;
+      } else {
+        const __m512i value = _mm512_set1_epi8(static_cast<char>(2 << k));
+        found.index = _mm512_mask_add_epi8(found.index, bits, found.index, value);
+      }
+    }
+    return found;
+  }
+};
+
 // Sixty-four dimensions at a time. A plane's eight bytes are a mask; numbers of levels are bytes,
 // their floats come from four tables of single bytes and are put together by interleaving. Numbers
 // are permuted first, so that interleaving, which stays within 128 bits, leaves dimensions in order.
@@ -177,28 +231,9 @@ ATTAR_VBMI void decode_waterfill_vbmi(const Source& s, int64_t row, float* y) {
     return at;
   }();
   const __m512i place = _mm512_loadu_si512(places);
-  const uint8_t* plane[WIDEST];
-  for (int k = 0; k < p.widest; ++k) plane[k] = p.plane[k] + row * plane_bytes(p, k);
-  const int trellis = plane_bytes(p, 0);
-  uint64_t t = word64(plane[0], trellis, 0);
+  Reader reader(p, row);
   for (int j = 0; j < s.width; j += 64) {
-    const uint64_t next = word64(plane[0], trellis, j / 8 + 8);
-    uint64_t c[2] = {0, 0};
-    for (int i = 0; i < 2; ++i) {
-      for (uint32_t tap = p.taps[i]; tap; tap &= tap - 1) {
-        const int k = __builtin_ctz(tap);
-        c[i] ^= k ? t >> k | next << (64 - k) : t;
-      }
-    }
-    t = next;
-    __m512i index = _mm512_maskz_set1_epi8(c[1], 1);
-    index = _mm512_mask_add_epi8(index, c[0], index, _mm512_set1_epi8(2));
-    uint64_t top = 0;
-    for (int k = 1; k < p.widest && p.counts[k] > j; ++k) {
-      const uint64_t bits = word64(plane[k], plane_bytes(p, k), j / 8);
-      if (k == 7) top = bits;  // a number has nine bits there
-      else index = _mm512_mask_add_epi8(index, bits, index, _mm512_set1_epi8(static_cast<char>(2 << k)));
-    }
+    auto [index, top] = reader.next(j);
     index = _mm512_permutexvar_epi8(place, index);
     const __mmask64 upper = _mm512_movepi8_mask(index);
     if (top) {
@@ -223,15 +258,35 @@ ATTAR_VBMI void decode_waterfill_vbmi(const Source& s, int64_t row, float* y) {
       }
       begun = true;
     }
-    const __m512i a = _mm512_unpacklo_epi8(byte[0], byte[1]), b = _mm512_unpackhi_epi8(byte[0], byte[1]);
-    const __m512i c2 = _mm512_unpacklo_epi8(byte[2], byte[3]), d = _mm512_unpackhi_epi8(byte[2], byte[3]);
-    const __m512i part[4] = {_mm512_unpacklo_epi16(a, c2), _mm512_unpackhi_epi16(a, c2),
+    const __m512i a = _mm512_unpacklo_epi8(byte[0], byte[1]);
+    const __m512i b = _mm512_unpackhi_epi8(byte[0], byte[1]);
+    const __m512i c = _mm512_unpacklo_epi8(byte[2], byte[3]);
+    const __m512i d = _mm512_unpackhi_epi8(byte[2], byte[3]);
+    const __m512i part[4] = {_mm512_unpacklo_epi16(a, c), _mm512_unpackhi_epi16(a, c),
                              _mm512_unpacklo_epi16(b, d), _mm512_unpackhi_epi16(b, d)};
     for (int i = 0; i < 4 && j + 16 * i < end; ++i) {
       const int left = std::min(end - j - 16 * i, 16);
       const auto mask = static_cast<__mmask16>((1u << left) - 1);
       _mm512_mask_storeu_ps(y + j + 16 * i, mask, _mm512_castsi512_ps(part[i]));
     }
+  }
+}
+
+ATTAR_VBMI void waterfill_bytes_vbmi(const Source& s, int64_t row, const uint8_t* table,
+                                     uint8_t* y) {
+  const Planes& p = *s.planes;
+  Reader reader(p, row);
+  for (int j = 0; j < s.width; j += 64) {
+    const auto [index, top] = reader.next(j);
+    const __mmask64 upper = _mm512_movepi8_mask(index);
+    __m512i bytes = _mm512_setzero_si512();
+    for (int width = p.widest; width > 0; --width) {
+      const int from = std::max(p.counts[width], j), to = std::min(p.counts[width - 1], j + 64);
+      if (from >= to) continue;
+      const __m512i found = look_up_byte(table + (2 << width) - 4, width, index, upper, top);
+      bytes = _mm512_mask_mov_epi8(bytes, ~uint64_t{0} << (from - j), found);
+    }
+    _mm512_storeu_si512(y + j, bytes);
   }
 }
 

@@ -58,7 +58,7 @@ def test_far_outside_the_levels_the_outermost_is_taken() -> None:
     assert (np.abs(y) >= layout.fine[fine_start(3) :][-4]).all()
 
 
-@pytest.mark.parametrize("impl", ["portable", "avx2", "avx512vnni"])
+@pytest.mark.parametrize("impl", ["portable", "avx2", "avx512vnni", "amx"])
 @pytest.mark.parametrize(("n", "dim"), [(1, 1), (1, 40), (63, 7), (100, 88), (513, 200)])
 def test_native_search_gives_the_same_bits(impl: str, n: int, dim: int) -> None:
     if impl not in levels():

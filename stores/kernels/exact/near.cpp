@@ -1,0 +1,144 @@
+// Scores in integer arithmetic, near enough to tell which rows are worth an exact one.
+//
+// A row is bytes x (int8 or uint8 codes as they are; of waterfill the levels in units of a 127th of
+// the largest one of their width), a query int16 q with a scale; the sum is an exact int32, so that
+// all levels agree:  near = const + factor * (scale * float32(sum)) - sqnorm.
+#include "decode.h"
+
+namespace attar {
+
+namespace {
+
+using Dot = int32_t (*)(const uint8_t* x, const int16_t* q, int64_t n);
+
+template <bool SIGNED>
+inline int32_t value(uint8_t x) {
+  return SIGNED ? static_cast<int8_t>(x) : x;
+}
+
+template <bool SIGNED>
+int32_t portable_dot(const uint8_t* x, const int16_t* q, int64_t n) {
+  int32_t sum = 0;
+  for (int64_t j = 0; j < n; ++j) sum += value<SIGNED>(x[j]) * q[j];
+  return sum;
+}
+
+#ifdef ATTAR_X86
+
+template <bool SIGNED>
+ATTAR_AVX2 int32_t avx2_dot(const uint8_t* x, const int16_t* q, int64_t n) {
+  __m256i sums = _mm256_setzero_si256();
+  int64_t j = 0;
+  for (; j + 16 <= n; j += 16) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(x + j));
+    const __m256i wide = SIGNED ? _mm256_cvtepi8_epi16(bytes) : _mm256_cvtepu8_epi16(bytes);
+    const __m256i query = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(q + j));
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(wide, query));
+  }
+  __m128i s = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  s = _mm_add_epi32(s, _mm_shuffle_epi32(s, 0x4e));
+  const int32_t sum = _mm_cvtsi128_si32(_mm_add_epi32(s, _mm_shuffle_epi32(s, 0xb1)));
+  return sum + portable_dot<SIGNED>(x + j, q + j, n - j);
+}
+
+template <bool SIGNED>
+ATTAR_AVX512 inline __m512i wide32(const uint8_t* x) {
+  const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+  return SIGNED ? _mm512_cvtepi8_epi16(bytes) : _mm512_cvtepu8_epi16(bytes);
+}
+
+template <bool SIGNED>
+ATTAR_AVX512 int32_t avx512_dot(const uint8_t* x, const int16_t* q, int64_t n) {
+  __m512i even = _mm512_setzero_si512(), odd = even;
+  int64_t j = 0;
+  for (; j + 64 <= n; j += 64) {
+    even = _mm512_dpwssd_epi32(even, wide32<SIGNED>(x + j), _mm512_loadu_si512(q + j));
+    odd = _mm512_dpwssd_epi32(odd, wide32<SIGNED>(x + j + 32), _mm512_loadu_si512(q + j + 32));
+  }
+  const int32_t sum = _mm512_reduce_add_epi32(_mm512_add_epi32(even, odd));
+  return sum + portable_dot<SIGNED>(x + j, q + j, n - j);
+}
+
+#endif
+
+template <bool SIGNED>
+Dot dot_of(int32_t level) {
+#ifdef ATTAR_X86
+  if (level >= AVX512) return avx512_dot<SIGNED>;
+  if (level == AVX2) return avx2_dot<SIGNED>;
+#endif
+  (void)level;
+  return portable_dot<SIGNED>;
+}
+
+// Bytes of one row.
+class Bytes {
+ public:
+  Bytes(const Source& source, const uint8_t* table, int32_t level)
+      : source_(source), table_(table), level_(level) {
+    const auto room = static_cast<size_t>((source.width + 63) / 64 * 64);
+    if (source.kind == WATERFILL) row_.resize(room), places_.resize(room);
+  }
+
+  const uint8_t* operator()(int64_t row) {
+    if (source_.kind != WATERFILL) return source_.code + row * source_.stride;
+#ifdef ATTAR_X86
+    static const bool vbmi = __builtin_cpu_supports("avx512vbmi");
+    if (level_ >= AVX512 && vbmi) {
+      waterfill_bytes_vbmi(source_, row, table_, row_.data());
+      return row_.data();
+    }
+#endif
+    waterfill_places(source_, row, places_.data());
+    for (int j = 0; j < source_.width; ++j) row_[j] = table_[places_[j]];
+    return row_.data();
+  }
+
+ private:
+  const Source& source_;
+  const uint8_t* table_;
+  int32_t level_;
+  std::vector<uint8_t> row_;
+  std::vector<int32_t> places_;
+};
+
+}  // namespace
+
+}  // namespace attar
+
+// Of rows int64 [m c] (negative: none) the `kept` nearest of each query, ties by row, ascending with
+// -1 behind: out int64 [m kept]. queries int16 [m width], table int8 of waterfill's levels or null.
+ATTAR_API void attar_exact_near(const attar::Source* source, const uint8_t* table,
+                                const int16_t* queries, const float* scale, const float* constant,
+                                int64_t m, const int64_t* rows, int64_t c, int64_t kept,
+                                int32_t threads, int32_t level, int64_t* out) {
+  using namespace attar;
+  const Source& s = *source;
+  const Dot dot = s.kind == UINT8 ? dot_of<false>(level) : dot_of<true>(level);
+  parallel(m, threads, [&](int64_t, int64_t first, int64_t last) {
+    Bytes bytes(s, table, level);
+    std::vector<Hit> hits;
+    for (int64_t q = first; q < last; ++q) {
+      const int64_t* mine = rows + q * c;
+      hits.clear();
+      for (int64_t i = 0; i < std::min(AHEAD, c); ++i) fetch(s, mine[i]);
+      for (int64_t i = 0; i < c; ++i) {
+        if (i + AHEAD < c) fetch(s, mine[i + AHEAD]);
+        const int64_t row = mine[i];
+        if (row < 0) continue;
+        const int32_t sum = dot(bytes(row), queries + q * s.width, s.width);
+        const float product = scale[q] * static_cast<float>(sum);
+        const float factored = (s.scale ? half_to_float(s.scale[row]) : 1.0f) * product;
+        const float score = constant[q] + factored;
+        hits.push_back({s.sqnorm ? score - s.sqnorm[row] : score, row});
+      }
+      const auto n = std::min<int64_t>(kept, static_cast<int64_t>(hits.size()));
+      if (n < static_cast<int64_t>(hits.size())) {
+        std::nth_element(hits.begin(), hits.begin() + n, hits.end(), better);
+      }
+      int64_t* best = out + q * kept;
+      for (int64_t i = 0; i < kept; ++i) best[i] = i < n ? hits[i].row : -1;
+      std::sort(best, best + n);
+    }
+  });
+}

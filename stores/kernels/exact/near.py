@@ -1,0 +1,103 @@
+"""Which rows are worth an exact score, told by integer arithmetic.
+
+near = const + factor * (scale * float32(sum_j q_j x_j)) - sqnorm with int16 q and bytes x: int8 and
+uint8 codes as they are, waterfill's levels in 127ths of the largest one of their width. The sum is
+exact, so every implementation chooses the same rows. A query's coordinates are off by half a scale
+(one part in 32,000), waterfill's levels by half a 127th: a caller keeps a few more rows than k.
+"""
+
+import ctypes
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attar.stores.kernels.exact.source import Source, struct_of
+from attar.stores.kernels.library import loaded, pointer
+from attar.stores.layouts.integers import Integers
+from attar.stores.layouts.waterfill import Waterfill
+from attar.stores.types import Float32, Query
+
+WIDEST = 32_000
+
+
+@dataclass(frozen=True)
+class Small:
+    """Queries as integers int16 [m e] times scale float32 [m]; the bytes of waterfill's levels."""
+
+    queries: NDArray[np.int16]
+    scale: Float32
+    table: NDArray[np.int8] | None
+
+
+def has_bytes(codes: Source) -> bool:
+    """Whether rows of these codes can be read as bytes."""
+    layout = codes.layout
+    return isinstance(layout, Integers) or (isinstance(layout, Waterfill) and not layout.dropped)
+
+
+def small(codes: Source, query: Query) -> Small:
+    """Queries for the bytes of `codes`, as wide as sums in 32 bits allow."""
+    coords, table = query.coords, None
+    if isinstance(codes.layout, Waterfill):
+        table, units = codes.layout.small_levels
+        coords = coords * units
+    largest = min(WIDEST, (2**31 - 1) // (256 * max(coords.shape[1], 1)))
+    scale = np.abs(coords).max(axis=1, initial=0) / np.float32(largest)
+    scale = np.maximum(scale, np.float32(1e-30)).astype(np.float32)
+    return Small(np.rint(coords / scale[:, None]).astype(np.int16), scale, table)
+
+
+def reference_near(
+    codes: Source, query: Query, rows: NDArray[np.int64], kept: int
+) -> NDArray[np.int64]:
+    """As `native_near`, in numpy."""
+    asked, layout = small(codes, query), codes.layout
+    best = np.full((len(rows), kept), -1, np.int64)
+    for q, wanted in enumerate(rows):
+        given = wanted[wanted >= 0]
+        some = codes.codes[given]
+        if isinstance(layout, Waterfill):
+            cells, trellis = layout.unpack_bits(some)
+            x = layout.small_levels[0][layout.places(cells, trellis)]
+            factor = some.fields["factor"]
+        else:
+            x, factor = some.fields["code"], some.fields.get("scale")
+        sums = (x.astype(np.int32) @ asked.queries[q].astype(np.int32)).astype(np.float32)
+        score = asked.scale[q] * sums
+        score = score if factor is None else factor[:, 0].astype(np.float32) * score
+        score = query.const[q] + score
+        score = score if codes.sqnorm is None else score - codes.sqnorm[given]
+        chosen = np.sort(given[np.lexsort((given, -score))[:kept]])
+        best[q, : len(chosen)] = chosen
+    return best
+
+
+def native_near(
+    codes: Source, query: Query, rows: NDArray[np.int64], kept: int, level: int, threads: int
+) -> NDArray[np.int64]:
+    """Of rows int64 [m c] the `kept` nearest of each query, ascending, -1 behind: [m kept]."""
+    asked = small(codes, query)
+    rows = np.ascontiguousarray(rows, np.int64)
+    constant = np.ascontiguousarray(query.const, np.float32)
+    table = None
+    if asked.table is not None:
+        # Registers are filled whole: room behind the last level.
+        table = np.zeros(len(asked.table) + 512, np.int8)
+        table[: len(asked.table)] = asked.table
+    best = np.empty((len(rows), kept), np.int64)
+    loaded().attar_exact_near(
+        ctypes.byref(struct_of(codes)),
+        pointer(table),
+        pointer(asked.queries),
+        pointer(asked.scale),
+        pointer(constant),
+        ctypes.c_int64(len(rows)),
+        pointer(rows),
+        ctypes.c_int64(rows.shape[1]),
+        ctypes.c_int64(kept),
+        ctypes.c_int32(threads),
+        ctypes.c_int32(level),
+        pointer(best),
+    )
+    return best
