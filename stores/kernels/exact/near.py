@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from attar.stores.kernels.exact.source import Source, struct_of
 from attar.stores.kernels.library import loaded, pointer
 from attar.stores.layouts.integers import Integers
+from attar.stores.layouts.layout import Layout
 from attar.stores.layouts.waterfill import Waterfill
-from attar.stores.types import Float32, Query
+from attar.stores.types import Codes, Float32, Query
 
 WIDEST = 32_000
 
@@ -57,13 +58,8 @@ def reference_near(
     for q, wanted in enumerate(rows):
         given = wanted[wanted >= 0]
         some = codes.codes[given]
-        if isinstance(layout, Waterfill):
-            cells, trellis = layout.unpack_bits(some)
-            x = layout.small_levels[0][layout.places(cells, trellis)]
-            factor = some.fields["factor"]
-        else:
-            x, factor = some.fields["code"], some.fields.get("scale")
-        sums = (x.astype(np.int32) @ asked.queries[q].astype(np.int32)).astype(np.float32)
+        factor = some.fields.get("scale", some.fields.get("factor"))
+        sums = (_bytes(layout, some) @ asked.queries[q].astype(np.int32)).astype(np.float32)
         score = asked.scale[q] * sums
         score = score if factor is None else factor[:, 0].astype(np.float32) * score
         score = query.const[q] + score
@@ -71,6 +67,13 @@ def reference_near(
         chosen = np.sort(given[np.lexsort((given, -score))[:kept]])
         best[q, : len(chosen)] = chosen
     return best
+
+
+def _bytes(layout: Layout, codes: Codes) -> NDArray[np.int32]:
+    if isinstance(layout, Waterfill):
+        cells, trellis = layout.unpack_bits(codes)
+        return layout.small_levels[0][layout.places(cells, trellis)].astype(np.int32)
+    return codes.fields["code"].astype(np.int32)
 
 
 def native_near(
