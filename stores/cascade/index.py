@@ -5,6 +5,7 @@ body; with cells 4 more (which row lies where). The codes themselves are not cop
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from attar.stores.cascade.cells import CHOICE, arranged, balanced
 from attar.stores.cascade.frame import Frame
-from attar.stores.kernels.exact import Source
+from attar.stores.kernels.exact import Limits, Source
 from attar.stores.kernels.sketch import (
     NOWHERE,
     ROWS16,
@@ -76,6 +77,16 @@ class Cascade:
         codes = empty_codes(len(source), *shape, starts, order)
         bounds, radii, largest = _sketch(source, frame, codes, threads)
         return cls(source, frame, codes, _steps(bounds), radii, largest)
+
+    @cached_property
+    def limits(self) -> Limits:
+        """What bounds the rounding of integer scores; z = R^T factor y gives |factor y|."""
+        inverse = self.frame.projection.metric.inverse
+        sizes = np.abs(inverse) if inverse.ndim == 1 else np.linalg.svd(inverse, compute_uv=False)
+        # A direction that no query has may be any length in a document.
+        whole = float(sizes.min(initial=1)) > 1e-9 * float(sizes.max(initial=1))
+        size = float(sizes.max(initial=0)) * (1 + 1e-4) if whole else np.inf
+        return Limits.of(self.source, self.largest * size)
 
     @property
     def nbytes(self) -> int:

@@ -11,7 +11,8 @@ of them) and w the query in the metric of the scores,
     score <= const + <w, centre> + sketch score + |w in the axes| * e + |w outside| * r + rounding
 
 by the Cauchy-Schwarz inequality on either part. Cells whose radius keeps all of their documents
-below t are out, then documents, first by the head, then by head and body; the others are scored.
+below t are out, then documents: by the head, by head and body, and by integer scores of the whole
+code, whose rounding is bounded too; the others are scored.
 Nothing is assumed about the data.
 """
 
@@ -21,7 +22,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.cascade.index import Cascade
-from attar.stores.kernels.exact import Top, exact_near, exact_scores, exact_top
+from attar.stores.kernels.exact import (
+    Top,
+    exact_near,
+    exact_reach,
+    exact_scores,
+    exact_top,
+)
 from attar.stores.kernels.sketch import (
     Reach,
     quantized,
@@ -141,6 +148,7 @@ def certified(
         full = first.scores.shape[1] == k
         floor = float(first.scores[q, -1]) if full else -np.inf
         rows, _ = survivors(index, alone, floor, allowed, threads, impl)
+        rows = exact_reach(index.source, alone, rows, floor, index.limits, threads, impl)
         scores = exact_scores(index.source, alone, rows[None], threads, impl)[0]
         if len(scores) > k:
             reach = scores >= np.partition(scores, len(scores) - k)[len(scores) - k]

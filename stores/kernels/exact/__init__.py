@@ -6,7 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.kernels.exact import native, reference
-from attar.stores.kernels.exact.near import has_bytes, native_near, reference_near
+from attar.stores.kernels.exact.near import Limits as Limits
+from attar.stores.kernels.exact.near import (
+    has_bytes,
+    native_near,
+    native_reach,
+    reference_near,
+    reference_scores,
+    slack,
+    small,
+)
 from attar.stores.kernels.exact.paging import Pager as Pager
 from attar.stores.kernels.exact.source import Source as Source
 from attar.stores.kernels.exact.source import source as source
@@ -92,6 +101,32 @@ def exact_near(
     if level is None:
         return reference_near(codes, query, rows, kept)
     return native_near(codes, query, rows, kept, level, thread_count(threads))
+
+
+def exact_reach(
+    codes: Source,
+    query: Query,
+    rows: NDArray[np.int64],
+    floor: float,
+    limits: Limits,
+    threads: int | None = 1,
+    impl: str = "auto",
+) -> NDArray[np.int64]:
+    """Of rows [c] all whose canonical score for ONE query reaches the floor, and few others.
+
+    Codes that are not bytes keep all of their rows.
+    """
+    if len(query) != 1:
+        raise ValueError(f"exact_reach takes one query, got {len(query)}.")
+    if not len(rows) or not has_bytes(codes) or codes.pager is not None or not np.isfinite(floor):
+        return rows
+    level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
+    asked = small(codes, query)
+    least = np.float32(floor - slack(codes, asked, query, limits))
+    least = np.nextafter(least, np.float32(-np.inf))
+    if level is None:
+        return rows[reference_scores(codes, asked, query, 0, rows) >= least]
+    return native_reach(codes, asked, query, rows, float(least), level, thread_count(threads))
 
 
 def exact_levels(

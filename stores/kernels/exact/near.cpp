@@ -102,6 +102,36 @@ class Bytes {
   std::vector<int32_t> places_;
 };
 
+// Near scores of single rows for one query after the other.
+class Near {
+ public:
+  Near(const Source& source, const uint8_t* table, const int16_t* queries, const float* scale,
+       const float* constant, int32_t level)
+      : source_(source),
+        bytes_(source, table, level),
+        dot_(source.kind == UINT8 ? dot_of<false>(level) : dot_of<true>(level)),
+        queries_(queries),
+        scale_(scale),
+        constant_(constant) {}
+
+  float operator()(int64_t q, int64_t row) {
+    const int32_t sum = dot_(bytes_(row), queries_ + q * source_.width, source_.width);
+    const float product = scale_[q] * static_cast<float>(sum);
+    const float factor = source_.scale ? half_to_float(source_.scale[row]) : 1.0f;
+    const float factored = factor * product;
+    const float score = constant_[q] + factored;
+    return source_.sqnorm ? score - source_.sqnorm[row] : score;
+  }
+
+ private:
+  const Source& source_;
+  Bytes bytes_;
+  Dot dot_;
+  const int16_t* queries_;
+  const float* scale_;
+  const float* constant_;
+};
+
 }  // namespace
 
 }  // namespace attar
@@ -114,9 +144,8 @@ ATTAR_API void attar_exact_near(const attar::Source* source, const uint8_t* tabl
                                 int32_t threads, int32_t level, int64_t* out) {
   using namespace attar;
   const Source& s = *source;
-  const Dot dot = s.kind == UINT8 ? dot_of<false>(level) : dot_of<true>(level);
   parallel(m, threads, [&](int64_t, int64_t first, int64_t last) {
-    Bytes bytes(s, table, level);
+    Near near(s, table, queries, scale, constant, level);
     std::vector<Hit> hits;
     for (int64_t q = first; q < last; ++q) {
       const int64_t* mine = rows + q * c;
@@ -124,13 +153,7 @@ ATTAR_API void attar_exact_near(const attar::Source* source, const uint8_t* tabl
       for (int64_t i = 0; i < std::min(AHEAD, c); ++i) fetch(s, mine[i]);
       for (int64_t i = 0; i < c; ++i) {
         if (i + AHEAD < c) fetch(s, mine[i + AHEAD]);
-        const int64_t row = mine[i];
-        if (row < 0) continue;
-        const int32_t sum = dot(bytes(row), queries + q * s.width, s.width);
-        const float product = scale[q] * static_cast<float>(sum);
-        const float factored = (s.scale ? half_to_float(s.scale[row]) : 1.0f) * product;
-        const float score = constant[q] + factored;
-        hits.push_back({s.sqnorm ? score - s.sqnorm[row] : score, row});
+        if (mine[i] >= 0) hits.push_back({near(q, mine[i]), mine[i]});
       }
       const auto n = std::min<int64_t>(kept, static_cast<int64_t>(hits.size()));
       if (n < static_cast<int64_t>(hits.size())) {
@@ -141,4 +164,29 @@ ATTAR_API void attar_exact_near(const attar::Source* source, const uint8_t* tabl
       std::sort(best, best + n);
     }
   });
+}
+
+// Of rows int64 [count] those whose near score for the one query reaches the floor, in their order:
+// out int64 [count]; returns how many.
+ATTAR_API int64_t attar_exact_reach(const attar::Source* source, const uint8_t* table,
+                                    const int16_t* query, const float* scale,
+                                    const float* constant, const int64_t* rows, int64_t count,
+                                    float floor, int32_t threads, int32_t level, int64_t* out) {
+  using namespace attar;
+  const Source& s = *source;
+  std::vector<std::vector<int64_t>> kept(std::max<int32_t>(1, threads));
+  parallel(count, threads, [&](int64_t part, int64_t first, int64_t last) {
+    Near near(s, table, query, scale, constant, level);
+    for (int64_t i = first; i < std::min(last, first + AHEAD); ++i) fetch(s, rows[i]);
+    for (int64_t i = first; i < last; ++i) {
+      if (i + AHEAD < last) fetch(s, rows[i + AHEAD]);
+      if (near(0, rows[i]) >= floor) kept[part].push_back(rows[i]);
+    }
+  });
+  int64_t total = 0;
+  for (const std::vector<int64_t>& part : kept) {
+    std::copy(part.begin(), part.end(), out + total);
+    total += static_cast<int64_t>(part.size());
+  }
+  return total;
 }

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from attar.stores.kernels.exact import exact_near, exact_top, source
+from attar.stores.kernels.exact import (
+    Limits,
+    exact_levels,
+    exact_near,
+    exact_reach,
+    exact_scores,
+    exact_top,
+    source,
+)
 from attar.stores.types import Query
 from tests.stores.kernels.material import ROWS, make, queries
 from tests.stores.kernels.test_exact import FORCED
@@ -59,3 +67,29 @@ def test_codes_that_are_not_bytes_keep_their_rows():
     rows = np.argsort(np.random.default_rng(0).random((2, 30)), axis=1)
     kept = exact_near(codes, queries(2, 24, seed=0), rows, 3)
     np.testing.assert_array_equal(kept, np.sort(rows, axis=1))
+
+
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("name", BYTES)
+@pytest.mark.parametrize("norms", [False, True])
+def test_reach_loses_no_row_and_keeps_few_others(name, norms, level):
+    n, dim = 2000, 96
+    rng = np.random.default_rng(4)
+    layout, codes = make(name, n, dim, seed=4)
+    held = source(layout, codes, rng.uniform(0, 9, n).astype(np.float32) if norms else None)
+    levels = exact_levels(held, slice(0, n))
+    length = np.linalg.norm(levels.y * levels.factor[:, None].astype(np.float64), axis=1).max()
+    limits, rows = Limits.of(held, float(length)), rng.permutation(n)
+    for seed in range(5):
+        query = queries(1, dim, seed=seed)
+        scores = exact_scores(held, query, rows[None])[0]
+        # A floor that is a score itself: its row reaches it.
+        for rank in (1, 10, 500):
+            floor = float(np.sort(scores)[-rank])
+            got = exact_reach(held, query, rows, floor, limits, 3, level)
+            np.testing.assert_array_equal(
+                got, exact_reach(held, query, rows, floor, limits, impl="numpy")
+            )
+            assert set(rows[scores >= floor]) <= set(got)
+            assert len(got) <= rank + 300
+    assert len(exact_reach(held, query, rows, -np.inf, limits, impl=level)) == n
