@@ -1,6 +1,6 @@
-"""Indexes of other libraries, each built in a process of its own: CPU seconds, peak memory, a folder.
+"""Indexes of other libraries, each built in its own process: CPU seconds, peak memory, files.
 
-    python -m bench.search.building NAME N SEED FOLDER
+python -m bench.search.building NAME N SEED FOLDER
 """
 
 import json
