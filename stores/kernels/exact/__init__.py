@@ -125,7 +125,8 @@ def exact_reach(
     least = np.float32(floor - slack(codes, asked, query, limits))
     least = np.nextafter(least, np.float32(-np.inf))
     if level is None:
-        return rows[reference_scores(codes, asked, query, 0, rows) >= least]
+        reach = reference_scores(codes, asked, query, 0, rows) >= least
+        return np.asarray(rows[reach], np.int64)
     return native_reach(codes, asked, query, rows, float(least), level, thread_count(threads))
 
 

@@ -60,7 +60,8 @@ def reference_scores(
     score = asked.scale[q] * sums
     score = score if factor is None else factor[:, 0].astype(np.float32) * score
     score = np.float32(query.const[q]) + score
-    return score if codes.sqnorm is None else score - codes.sqnorm[rows]
+    result = score if codes.sqnorm is None else score - codes.sqnorm[rows]
+    return np.asarray(result, np.float32)
 
 
 def reference_near(
