@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -69,6 +70,7 @@ class Attar:
         recipe = attar.codec(spec)
         self.codec = recipe.fit(np.asarray(docs[:20_000]))
         safe = f"{spec}_{name}".replace(":", "-")
+        self.name = f"{safe}_{cells}_{head}"
         fields, encoding = kept(f"codes_{safe}", lambda: self._encoded(docs))
         held = source(self.codec.layout, Codes({k: fresh(v) for k, v in fields.items()}))
         parts, building = kept(
@@ -113,32 +115,44 @@ class Attar:
     ) -> Arm:
         """The cheapest widths that reach recall `least` against float32, `own` against the codes.
 
-        Cheapest: fewest cells, then the first rung of the ladder; of the shares of cells the one
-        that reads least, counting a candidate of the body as a hundred scanned rows.
+        Cheapest by what is read: a candidate of the head counts as ten scanned rows, one of the
+        body as fifty. Found once per name.
         """
-        codes = self.own_truth(queries) if own else truth
-        asked, cells = self.prepared(queries), len(self.index.frame.cells)
-        found: list[tuple[float, Widths, float]] = []
-        shares = [None] if cells == 1 else [*(max(1, round(s * cells)) for s in SHARES), None]
-        for probes in shares:
-            for rung in LADDER:
-                widths = replace(rung, probes=probes)
-                rows = approximate(self.index, asked, 10, widths).rows
-                recall = overlap(rows, truth)
-                if recall >= least and overlap(rows, codes) >= own:
-                    scanned = len(self.index) * (1 if probes is None else probes / cells)
-                    found.append((scanned + 20 * widths.head + 100 * widths.body, widths, recall))
-                    break
-        if not found:
-            raise ValueError(f"{name} does not reach {least} and {own}.")
-        _, widths, recall = min(found, key=lambda one: one[0])
+        ladder = zlib.crc32(repr((LADDER, SHARES, least, own, len(queries))).encode())
+        (widths, recall), _ = kept(
+            f"widths_{self.name}_{ladder}", lambda: self._widths(queries, truth, least, own)
+        )
 
         def answer(q: Float32) -> NDArray[np.int64]:
             return approximate(self.index, self.prepared(q), 10, widths, None, 1, impl).rows
 
+        cells = len(self.index.frame.cells)
         looked = "" if widths.probes is None else f"{widths.probes} of {cells} cells, "
         label = f"{name}, {looked}{widths.head}/{widths.body}"
         return Arm(label, answer, self.bytes_per_vector, self.build, recall)
+
+    def _widths(
+        self, queries: Float32, truth: NDArray[np.int64], least: float, own: float
+    ) -> tuple[Widths, float]:
+        codes = self.own_truth(queries) if own else truth
+        asked, cells = self.prepared(queries), len(self.index.frame.cells)
+        best: tuple[float, Widths, float] | None = None
+        shares = [None] if cells == 1 else [*(max(1, round(s * cells)) for s in SHARES), None]
+        for probes in shares:
+            scanned = len(self.index) * (1 if probes is None else probes / cells)
+            for rung in LADDER:
+                widths = replace(rung, probes=probes)
+                cost = scanned + 10 * widths.head + 50 * widths.body
+                if best is not None and cost >= best[0]:
+                    break
+                rows = approximate(self.index, asked, 10, widths).rows
+                recall = overlap(rows, truth)
+                if recall >= least and overlap(rows, codes) >= own:
+                    best = cost, widths, recall
+                    break
+        if best is None:
+            raise ValueError(f"{self.name} does not reach {least} and {own}.")
+        return best[1], best[2]
 
     def exact(self, q: Float32) -> list[Any]:
         """Certified results."""
@@ -178,31 +192,41 @@ def faiss_ivf_arm(
     import faiss
 
     index, build = faiss_index(spec, docs, name)
-    best: tuple[float, Any, str, float] | None = None
-    refined = "Refine" in spec
-    for probes in (16, 24, 32, 48, 64, 96, 128, 192, 256, 512):
+
+    def parameters(probes: int, factor: int) -> tuple[Any, Any]:
         inner = faiss.SearchParametersIVF(nprobe=probes)
-        for factor in (4, 8, 16, 32, 64) if refined else (1,):
-            some = inner
-            if refined:
-                some = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
-            start = time.process_time()
-            rows = index.search(queries, 10, params=some)[1]
-            seconds = time.process_time() - start
-            recall = overlap(rows, truth)
-            if recall >= wanted and (best is None or seconds < best[0]):
-                best = seconds, (some, inner), f"np {probes} kf {factor}", recall
-            if recall >= wanted:
-                break
-    if best is None:
-        raise ValueError(f"faiss {spec} does not reach {wanted}.")
-    _, (parameters, _), label, recall = best
+        if "Refine" not in spec:
+            return inner, inner
+        outer = faiss.IndexRefineSearchParameters(k_factor=factor, base_index_params=inner)
+        return outer, inner
+
+    def cheapest() -> tuple[int, int, float]:
+        best: tuple[float, int, int, float] | None = None
+        for probes in (16, 24, 32, 48, 64, 96, 128, 192, 256, 512):
+            for factor in (4, 8, 16, 32, 64) if "Refine" in spec else (1,):
+                some, kept_alive = parameters(probes, factor)
+                start = time.process_time()
+                rows = index.search(queries, 10, params=some)[1]
+                seconds = time.process_time() - start
+                del kept_alive
+                recall = overlap(rows, truth)
+                if recall >= wanted and (best is None or seconds < best[0]):
+                    best = seconds, probes, factor, recall
+                if recall >= wanted:
+                    break
+        if best is None:
+            raise ValueError(f"faiss {spec} does not reach {wanted}.")
+        return best[1:]
+
+    (probes, factor, recall), _ = kept(f"faiss_at_{spec}_{name}_{wanted}", cheapest)
+    some, inner = parameters(probes, factor)
+    label = f"np {probes} kf {factor}"
 
     def answer(q: Float32) -> NDArray[np.int64]:
-        rows: NDArray[np.int64] = index.search(q, 10, params=parameters)[1]
+        rows: NDArray[np.int64] = index.search(q, 10, params=some)[1]
         return rows
 
-    answer.kept = best  # type: ignore[attr-defined] # faiss holds bare pointers
+    answer.kept = inner  # type: ignore[attr-defined] # faiss holds bare pointers
     return Arm(f"faiss {spec}, {label}", answer, size, build, recall)
 
 
@@ -219,11 +243,17 @@ def faiss_arm(
     import faiss
 
     index, build = faiss_index(spec, docs, name)
-    for factor in (10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600):
-        parameters = faiss.IndexRefineSearchParameters(k_factor=factor)
-        recall = overlap(index.search(queries, 10, params=parameters)[1], truth)
-        if recall >= wanted:
-            break
+
+    def first() -> tuple[int, float]:
+        for factor in (10, 20, 30, 40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000):
+            some = faiss.IndexRefineSearchParameters(k_factor=factor)
+            recall = overlap(index.search(queries, 10, params=some)[1], truth)
+            if recall >= wanted:
+                return factor, recall
+        raise ValueError(f"faiss {spec} does not reach {wanted}.")
+
+    (factor, recall), _ = kept(f"faiss_at_{spec}_{name}_{wanted}", first)
+    parameters = faiss.IndexRefineSearchParameters(k_factor=factor)
 
     def answer(q: Float32) -> NDArray[np.int64]:
         rows: NDArray[np.int64] = index.search(q, 10, params=parameters)[1]
