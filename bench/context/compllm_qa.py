@@ -8,7 +8,7 @@ equal positions; the interval is a bootstrap over paragraphs, whose questions be
 
 import gzip
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from attar.context.compllm import CompLLM, segment_text
-from bench.context.compllm_copy import CHECKPOINTS, RECIPES, restored
+from bench.context.compllm_copy import RECIPES, restored
 from bench.context.gemma import load_gemma, where
-from bench.machine import DATA, commit
+from bench.context.kept import kept
+from bench.machine import DATA
 from bench.registry import Result, bench
 
 PARAGRAPHS, EACH, SEED = 100, 5, 0
@@ -120,16 +121,6 @@ def measured(
     return out
 
 
-def kept(compressor: CompLLM, place: int, make: Callable[[], Any]) -> Any:
-    """Return what an interrupted run of the same code and adapter measured, or measure it."""
-    folder = CHECKPOINTS / "compllm-qa" / f"{compressor.adapter_hash()[:12]}-{commit()}"
-    file = folder / f"{place}.json"
-    if not file.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(make()))
-    return json.loads(file.read_text())
-
-
 def interval(groups: list[list[float]], seed: int, draws: int = 2000) -> tuple[float, float]:
     """Return the 95 % interval of the mean, by a bootstrap over groups."""
     sums = np.array([sum(g) for g in groups])
@@ -160,7 +151,9 @@ def compllm_qa(quick: bool) -> Result:
             def measure(p: list[str] = paragraphs, q: Any = questions, i: int = i) -> Any:
                 return measured(compressor, tokenizer, p, q, i < REFERENCE)
 
-            for form, (size, values) in kept(compressor, i, measure).items():
+            for form, (size, values) in kept(
+                "compllm-qa", compressor.adapter_hash(), i, measure
+            ).items():
                 arm = f"CompLLM, {name} answers" if (form, name) == ("CompLLM", "own") else form
                 nll.setdefault(arm, {})[i] = values
                 positions.setdefault(arm, []).append(size)

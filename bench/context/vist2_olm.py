@@ -19,6 +19,7 @@ from attar.context.vist2 import READING, STAGES, Chunk, Renderer, Stage, Vist2, 
 from attar.context.vist2.vist2 import predictions
 from bench.context.compllm_copy import CHECKPOINTS
 from bench.context.gemma import load_gemma, where
+from bench.context.kept import hash_of, kept
 from bench.context.prose import Ids, streams, window
 from bench.registry import Result, bench
 
@@ -69,21 +70,17 @@ def last_loss(model: Vist2, chunks: Sequence[Chunk]) -> float:
     return float(torch.nn.functional.cross_entropy(logits, targets[-keep:].to(logits.device)))
 
 
-def losses(model: Vist2, tests: list[list[Chunk]]) -> dict[str, list[float]]:
-    """Return the loss of every test under every arm."""
-    out: dict[str, list[float]] = {}
-    begin = model.start()
-    for i, chunks in enumerate(tests):
-        old, now = [replace(c, ids=()) for c in chunks[:-1]], chunks[-1]
-        other = [replace(c, ids=()) for c in tests[(i + 1) % len(tests)][:-1]]
-        raw = [t for c in chunks[:-1] for t in c.ids]
-        room = sum(c.kept for c in old)
-        recent = replace(begin, verbatim=(*begin.verbatim, *raw[-room:]))
-        arms = {"images": [begin, *old, now], "none": [begin, now],
-                "shuffled images": [begin, *other, now], "truncated": [recent, now]}  # fmt: skip
-        for name, arm in arms.items():
-            out.setdefault(name, []).append(last_loss(model, arm))
-    return out
+def losses(model: Vist2, tests: list[list[Chunk]], i: int) -> dict[str, float]:
+    """Return the loss of a test under every arm."""
+    begin, chunks = model.start(), tests[i]
+    old, now = [replace(c, ids=()) for c in chunks[:-1]], chunks[-1]
+    other = [replace(c, ids=()) for c in tests[(i + 1) % len(tests)][:-1]]
+    raw = [t for c in chunks[:-1] for t in c.ids]
+    room = sum(c.kept for c in old)
+    recent = replace(begin, verbatim=(*begin.verbatim, *raw[-room:]))
+    arms = {"images": [begin, *old, now], "none": [begin, now],
+            "shuffled images": [begin, *other, now], "truncated": [recent, now]}  # fmt: skip
+    return {name: last_loss(model, arm) for name, arm in arms.items()}
 
 
 def rarity(texts: list[Ids], vocabulary: int) -> torch.Tensor:
@@ -116,8 +113,9 @@ def trained(quick: bool, progress: Any = None) -> tuple[Vist2, Schedule, list[Id
             return [lesson(model, of[1], texts, rng) for _ in range(of[2])]
 
         folder = CHECKPOINTS / f"vist2{'-quick' * quick}"
-        # Matrix products in bfloat16: the encoder's convolutions are 2.5x faster on AMX.
-        with torch.autocast(llm.device.type, torch.bfloat16):
+        # Matrix products in bfloat16: the encoder's convolutions are 2.5x faster on AMX. Without the
+        # cache: it would keep the first step's weights until the end.
+        with torch.autocast(llm.device.type, torch.bfloat16, cache_enabled=False):
             train_stage(model, stage, draw, training, folder, progress=progress)
     return model, schedule, held
 
@@ -127,7 +125,11 @@ def vist2_olm(quick: bool) -> Result:
     model, schedule, held = trained(quick)
     rng = np.random.default_rng(1)
     tests = [sequence(model, held, rng, OLD + 1) for _ in range(3 if quick else TESTS)]
-    got = {name: np.array(values) for name, values in losses(model, tests).items()}
+    weights = hash_of(model.encoder.parameters())
+    each = [
+        kept("vist2", weights, i, lambda i=i: losses(model, tests, i)) for i in range(len(tests))
+    ]
+    got = {name: np.array([x[name] for x in each]) for name in each[0]}
     rows = []
     for name, values in got.items():
         low, high = _interval(values - got["images"])
