@@ -18,7 +18,7 @@ from attar.retrieval.encoders import make_encoder
 from bench.context.compllm_qa import contexts, interval
 from bench.registry import Result, bench
 
-PARAGRAPHS, EACH, SEED = 100, 5, 1
+PARAGRAPHS, EACH, SEED = 20, 5, 1
 SHARES = (2, 4, 8)
 BASELINES = ("truncation, head", "truncation, tail", "truncation, both ends")
 
