@@ -37,6 +37,7 @@ from attar.stores.types import Codes, Field
 MAGIC = b"ATTARCOD"
 VERSION = 1
 BLOCK = 4096
+MOST_BLOCK, MOST_HEAD = 1 << 20, 1 << 28
 STORED = 1 << 31
 _HEAD = struct.Struct("<8sII")
 _LENGTH = struct.Struct("<I")
@@ -83,16 +84,32 @@ class PackedCodes:
                 f"Packed codes have magic {MAGIC!r} and version {VERSION}, got {magic!r} and "
                 f"{version}; use the release that wrote them."
             )
-        head = json.loads(expand(content[_HEAD.size : _HEAD.size + length]))
+        self._groups: list[_Group] = []
+        try:
+            self._read_head(content, length)
+        except Exception as error:
+            # A header that lies meets many kinds of errors, of json, numpy and the range coder.
+            raise ValueError(
+                f"Packed codes are damaged: their header is not readable ({error!r:.120}); restore "
+                "the archive from a backup."
+            ) from error
+
+    def _read_head(self, content: bytes, length: int) -> None:
+        head = json.loads(expand(content[_HEAD.size : _HEAD.size + length], MOST_HEAD))
         self.rows = int(head["rows"])
         self.rows_per_block = int(head["block"])
-        self._groups: list[_Group] = []
+        if not (0 <= self.rows and 1 <= self.rows_per_block <= MOST_BLOCK):
+            raise ValueError(f"{self.rows} rows in blocks of {self.rows_per_block}")
+        blocks = max(-(-self.rows // self.rows_per_block), 1)
         at = _HEAD.size + length
         for entry in head["groups"]:
             columns = _columns_of(entry)
-            dumped = expand(content[at : at + entry["tables"]])
+            dumped = expand(content[at : at + entry["tables"]], MOST_HEAD)
             tables = Tables.load(dumped, columns.count, columns.contexts)
-            starts = np.cumsum([at + entry["tables"], *entry["blocks"]])
+            sizes = [int(size) for size in entry["blocks"]]
+            starts = np.cumsum([at + entry["tables"], *sizes])
+            if len(sizes) != blocks or min(sizes) < 0 or starts[-1] > len(content):
+                raise ValueError(f"{len(sizes)} blocks, which end at {starts[-1]}")
             self._groups.append(_Group(columns, tables, tuple(map(int, starts))))
             at = int(starts[-1])
 
@@ -269,11 +286,14 @@ def compress(content: bytes) -> bytes:
     return zstandard.ZstdCompressor(level=12, write_checksum=True).compress(content)
 
 
-def expand(content: bytes) -> bytes:
-    """The bytes again; ValueError when they are damaged."""
+def expand(content: bytes, most: int = 1 << 40) -> bytes:
+    """The bytes again; ValueError when they are damaged, or more than `most`."""
     import zstandard
 
     try:
+        size = zstandard.frame_content_size(content)
+        if not 0 <= size <= most:
+            raise ValueError(f"The archive is damaged: {size} bytes where {most} fit at most.")
         return zstandard.ZstdDecompressor().decompress(content)
     except zstandard.ZstdError as error:
         raise ValueError(f"The archive is damaged: {error}; restore it from a backup.") from error

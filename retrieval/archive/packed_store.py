@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.retrieval.archive.entries import Entry, read_entries
 from attar.retrieval.archive.packed_codes import PackedCodes, compress, expand, pack_codes
 from attar.retrieval.codec import FittedCodec
 from attar.stores.layouts.layout import Layout
@@ -86,19 +87,25 @@ def unpack(archive: str | os.PathLike[str], store: str | os.PathLike[str]) -> No
     partial.mkdir(parents=True)
     try:
         for entry in entries:
-            _write_file(partial, entry, content[at : at + entry["nbytes"]])
-            at += entry["nbytes"]
+            _write_file(partial, entry, content[at : at + entry.nbytes])
+            at += entry.nbytes
         partial.replace(folder)
     except BaseException:
         shutil.rmtree(partial)
         raise
 
 
-def _write_file(folder: Path, entry: dict[str, Any], blob: bytes) -> None:
-    restored = _unpacked_file(blob, entry)
-    if hashlib.sha256(restored).hexdigest() != entry["sha256"]:
-        raise ValueError(f"The archive is damaged: {entry['path']} has another SHA-256.")
-    path = _inside(folder, entry["path"])
+def _write_file(folder: Path, entry: Entry, blob: bytes) -> None:
+    try:
+        restored = _unpacked_file(blob, entry)
+    except Exception as error:
+        raise ValueError(
+            f"The archive is damaged: {entry.path} cannot be unpacked ({error!r:.120}); restore it "
+            "from a backup."
+        ) from error
+    if hashlib.sha256(restored).hexdigest() != entry.sha256 or len(restored) != entry.size:
+        raise ValueError(f"The archive is damaged: {entry.path} has another SHA-256 or size.")
+    path = _inside(folder, entry.path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(restored)
@@ -113,7 +120,7 @@ def _inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _read_head(content: bytes) -> tuple[list[dict[str, Any]], int]:
+def _read_head(content: bytes) -> tuple[list[Entry], int]:
     if len(content) < _HEAD.size:
         raise ValueError("An archive is at least 16 bytes long; the file was cut off.")
     magic, version, length = _HEAD.unpack_from(content)
@@ -123,7 +130,7 @@ def _read_head(content: bytes) -> tuple[list[dict[str, Any]], int]:
             "use the release that wrote it."
         )
     end = _HEAD.size + length
-    return json.loads(expand(content[_HEAD.size : end]))["files"], end
+    return read_entries(content[_HEAD.size : end], len(content) - end), end
 
 
 def _layout(path: Path) -> Layout | None:
@@ -171,11 +178,11 @@ def _item(field: dict[str, Any]) -> int:
     return int(np.dtype(field["dtype"]).itemsize)
 
 
-def _unpacked_file(blob: bytes, entry: dict[str, Any]) -> bytes:
-    if entry["kind"] == "file":
-        return expand(blob)
-    arrays = PackedCodes(blob[: entry["codes"]]).read().fields
-    content = bytearray(expand(blob[entry["codes"] :]))
+def _unpacked_file(blob: bytes, entry: Entry) -> bytes:
+    if entry.codes is None:
+        return expand(blob, entry.size)
+    arrays = PackedCodes(blob[: entry.codes]).read().fields
+    content = bytearray(expand(blob[entry.codes :], entry.size))
     for field in _segment_fields(bytes(content)):
         raw = np.ascontiguousarray(arrays[field["name"]]).tobytes()
         content[field["offset"] : field["offset"] + field["nbytes"]] = raw
