@@ -32,14 +32,15 @@ def documents(count: int = 50) -> list[Document]:
 def test_retrieval_across_training_and_reopening(codec: str, tmp_path: Path) -> None:
     path, world = str(tmp_path / "index"), documents()
     store = AttarDocumentStore(path, codec, train_at=30)
-    # At 32x two bytes of code stand for 32 white coordinates: the document is near the top.
-    first = 3 if codec == "waterfill@32x" else 1
+    places = []
     for start in range(0, 50, 10):
         store.write_documents(world[start : start + 10])
         found = store.embedding_retrieval(world[start].embedding, top_k=3)
-        assert world[start].id in [d.id for d in found[:first]]
+        places.append([d.id for d in found].index(world[start].id))
         assert found[0].score >= found[1].score >= found[2].score
         assert found[0].embedding is None
+    # At 32x two bytes of code stand for 32 white coordinates: nine in ten are first themselves.
+    assert places.count(0) >= (4 if codec == "waterfill@32x" else 5)
     store.write_documents([Document(id="bare", content="no embedding", meta={"number": 7})])
     store.close()
     again = AttarDocumentStore(path)
