@@ -82,14 +82,16 @@ def vision(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
 
 
 def upgrade(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
-    """A store of one model, and another model."""
+    """A store of one model, another model, and documents to train a head on."""
     import attar
     from tests.retrieval.compat.models import NEW, OLD, corpus
 
     ids, texts = corpus(200)
     with attar.Store.create("index", "int8", OLD) as store:
         store.add(ids, texts=texts)
-    return {"old": OLD, "new": NEW}
+    corpus_of_the_head = {"ids": ids, "texts": texts, "labels": ids, "encoder": NEW}
+    vectors = NEW.encode_documents(texts)
+    return {"old": OLD, "new": NEW, "vectors": vectors} | corpus_of_the_head
 
 
 def planner(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Names:
