@@ -103,6 +103,8 @@ def _step(
         loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(parameters.values(), training.clip)
     optimiser.step()
+    # Around a whole run, autocast would keep casting the weights of the first step, silently.
+    torch.clear_autocast_cache()
     return float(loss.detach())
 
 

@@ -297,6 +297,26 @@ def test_reading_is_learnt_without_the_llm(tmp_path):
     assert not ran and records[-1]["loss"] < 0.5 * records[0]["loss"], records
 
 
+def test_a_run_inside_autocast_follows_its_weights(tmp_path):
+    """Autocast remembers cast weights until its outermost context ends: here, all of the run."""
+
+    def trained(folder, **how):
+        torch.manual_seed(0)
+        model = Vist2(ALL["llama"]().eval(), Fast(), RENDERER, keep_identifiers=False, **TINY)
+
+        def draw(step):
+            words = random.Random(step).choices("pump valve limit closed".split(), k=6)
+            return [[model.chunk(" ".join(words))]]
+
+        training = Training(steps=5, rate=3e-2, warmup=1)
+        with torch.autocast("cpu", torch.bfloat16, **how):
+            train_stage(model, READING, draw, training, tmp_path / folder)
+        return [p.detach().clone() for p in model.encoder.parameters()]
+
+    remembered, never = trained("a"), trained("b", cache_enabled=False)
+    assert all(torch.equal(a, b) for a, b in zip(remembered, never, strict=True))
+
+
 def test_text_becomes_a_chunk_and_bad_input_is_named(model):
     class Bytes:
         def __call__(self, text, add_special_tokens):
