@@ -116,6 +116,12 @@ class Prepared:
         }
 
 
+HALVES = (
+    "pgvector halfvec, exact",
+    "LanceDB float16, exact",
+    "qdrant-edge float16, exact",
+    "qdrant-client, local mode",
+)
 EDGE = ("turbo4", "uint8", "turbo8", "float16")
 
 
@@ -159,8 +165,8 @@ def engines(quick: bool) -> Result:
     """One query at a time; wall time, since a server is another process."""
     at = Prepared(QUICK if quick else FULL)
     rows = list(rows_measured(at))
-    exact = [row for row in rows if "exact" in row["engine"] or "local" in row["engine"]]
-    worst = min(row["overlap@10"] for row in exact if "turbo4" not in row["engine"])
+    halves = [row["overlap@10"] for row in rows if row["engine"] in HALVES]
+    worst = min(halves)
     bar = "overlap@10 with the local store over the same reduced vectors is at least .99"
     return Result(
         rows,
@@ -172,7 +178,7 @@ def engines(quick: bool) -> Result:
             "clock": "wall; pushes on a busy machine",
             "bytes on disk": "of a document: vector, id, payload, logs, indexes",
             "qdrant-client": f"its local mode over the first {QUICK:,} vectors",
-            "bar over": "exact searches of float16, uint8 and turbo8",
+            "bar over": "exact searches of float16, which every engine has",
         },
         {"overlap@10": {"bar": bar, "measured": round(worst, 4), "met": worst >= 0.99}},
     )
