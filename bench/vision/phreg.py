@@ -186,8 +186,8 @@ def planted(quick: bool) -> Result:
     dirty, places, layer, unit = copy.deepcopy(clean), [37, 130, 214], 4, 700
     plant_register_neuron(dirty, train, places, layer, unit, size=400.0)
     neurons = find_register_neurons(dirty, train, top_k=5, detect_layer=-2)
-    # 5e-5 also moved what was clean; 1e-5 was chosen on photographs that are not judged here.
-    recipe = replace(RECIPE, epochs=1 if quick else 20, lr=1e-5, lr_end=5e-6)
+    # A rate that unlearns the neuron moves what was clean, too; the low end repairs that.
+    recipe = replace(RECIPE, epochs=1 if quick else 24, lr=4e-5, lr_end=1e-6)
     student = distilled("planted", dirty, recipe, lessons, not quick, {})
     models = {
         "before planting": clean,
