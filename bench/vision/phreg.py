@@ -195,12 +195,12 @@ def planted(quick: bool) -> Result:
         "test-time registers": TestTimeRegisters(dirty, neurons[:1]),
         "PH-Reg": student,
     }
-    truth = features(clean, test)
+    truth, views = features(clean, test), targets(clean, test, seed=99)
     rows, maps = [], []
     for name, model in models.items():
         made = features(model, test)
         hidden = _hidden(model, test)
-        cosine = torch.cosine_similarity(made, truth, dim=-1)
+        cosine, many = (torch.cosine_similarity(made, x, dim=-1) for x in (truth, views))
         others = [i for i in range(cosine.shape[1]) if i not in places]
         maps.append(hidden)
         rows.append(
@@ -211,6 +211,8 @@ def planted(quick: bool) -> Result:
                 "high share of the output": norm_outliers(made).high,
                 "cosine to the clean model at the places": cosine[:, places].mean().item(),
                 "elsewhere": cosine[:, others].mean().item(),
+                "cosine to its ten views at the places": many[:, places].mean().item(),
+                "elsewhere, ten views": many[:, others].mean().item(),
             }
         )
     if not quick:
