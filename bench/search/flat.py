@@ -17,7 +17,7 @@ from attar.stores.kernels.sketch import SketchCodes, quantized, sketch_top
 from attar.stores.types import Float32
 from bench.machine import interleaved
 from bench.registry import Result, bench
-from bench.search.arms import Arm, Attar, faiss_arm, overlap, read_probe, truth_of, turbovec_arm
+from bench.search.arms import Arm, Attar, faiss_arm, read_probe, truth_of, turbovec_arm
 from bench.search.generator import documents, queries
 from bench.search.prepared import FOLDER, kept
 
@@ -116,7 +116,7 @@ def bar(text: str, measured: float, met: bool | None) -> dict[str, Any]:
 
 @bench("search/flat", gate="tests/stores/cascade")
 def flat(quick: bool) -> Result:
-    """int8 and waterfill@8x cascades against faiss and turbovec."""
+    """The int8 cascade against faiss and turbovec; waterfill is in search/cells."""
     n = 200_000 if quick else 1_000_000
     rounds = 3 if quick else ROUNDS
     docs = documents(n, FOLDER, SEED)
@@ -126,22 +126,16 @@ def flat(quick: bool) -> Result:
     a = wide.arm("attar int8", asked, truth, WANTED, 0)
     faiss_128 = faiss_arm("PCA128,PQ128x4fs,Refine(SQ8)", docs, name, asked, truth, WANTED, 832)
     turbo = turbovec_arm(docs, asked, truth)
-    native = Attar("waterfill@328B", docs, name)
-    b = native.arm("attar waterfill@328B", asked, truth, turbo.recall, 0.99)
     narrow = wide.arm("attar int8 on AVX2", asked, truth, WANTED, 0, "avx2")
-    arms = [a, faiss_128, turbo, b, narrow]
+    arms = [a, faiss_128, turbo, narrow]
     times = timed(arms, asked, rounds)
     scan, read = bandwidth_share(wide, asked)
-    bars = bars_of(times, arms, scan / read, (wide, native), asked)
-    own = overlap(b.answer(asked), native.own_truth(asked))
-    bars["(b) own recall"] = bar("waterfill: recall of its own codes >= .99", own, own >= 0.99)
+    bars = bars_of(times, arms, scan / read, wide, asked)
     setup = {
         "data": f"bench/search/generator.py, {n} x 768, seed {SEED}, 256 queries, "
         "recall@10 vs float32",
         "clock": f"CPU ms per query, one thread, {rounds} interleaved rounds, level {best_level()}",
-        "widths": f"first rung at recall {WANTED} (waterfill: turbovec's, and .99 of its own "
-        "codes), same rule for k_factor",
-        "waterfill": "328 B of codes and 60 B of sketch: 400 B have no room for @8x (384)",
+        "widths": f"first rung at recall {WANTED}, same rule for k_factor",
         "read GB/s": round(read, 1),
         "scan GB/s": round(scan, 1),
     }
@@ -152,26 +146,22 @@ def bars_of(
     times: dict[str, dict[int, dict[str, float]]],
     arms: list[Arm],
     share: float,
-    ours: tuple[Attar, Attar],
+    ours: Attar,
     asked: Float32,
 ) -> dict[str, Any]:
-    """The bars (a), (b), (c), (e) of the issue."""
-    a, peer, turbo, b, narrow = (arm.name for arm in arms)
+    """The bars (a), (c), (e), (f) of the issue."""
+    a, peer, _, narrow = (arm.name for arm in arms)
     bars = {}
     tiles = best_level() == "amx"
     for batch, least in ((1, 1.7), (16, 4.0), (256, 10.0 if tiles else 3.0)):
         got = ratio(times, a, peer, batch)
         text = f">= {least}x the best flat peer at batch {batch}, {'AMX' if tiles else 'no AMX'}"
         bars[f"(a) b{batch}"] = bar(text, got, got >= least)
-    for batch, least in ((1, 2.0), (16, 4.0), (256, 8.0)):
-        got = ratio(times, b, turbo, batch)
-        bars[f"(b) b{batch}"] = bar(f">= {least}x turbovec-4 at batch {batch}", got, got >= least)
-    for index, arm, label in ((ours[0], arms[0], "int8"), (ours[1], arms[3], "waterfill")):
-        for name, got in exact_share(index, asked, arm).items():
-            bars[f"(c) {label} {name}"] = bar("exact <= 2.2x approximate", got, got <= 2.2)
+    for name, got in exact_share(ours, asked, arms[0]).items():
+        bars[f"(c) int8 {name}"] = bar("exact <= 2.2x approximate", got, got <= 2.2)
     got = ratio(times, narrow, peer, 1)
     bars["(a) AVX2 b1"] = bar(">= 1.5x the best flat peer, AVX2 only", got, got >= 1.5)
-    got = exponent(ours[0], asked)
+    got = exponent(ours, asked)
     bars["(f)"] = bar("exponent <= 1.05, quarter to whole (4M: not measured)", got, got <= 1.05)
     if not tiles:
         text = ">= 10x at batch 256 with AMX"
