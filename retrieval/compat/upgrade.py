@@ -58,6 +58,9 @@ FIRST = 1000
 """Documents that are embedded before the upgrade begins: for the codec, the scale, the bridge."""
 
 MOST_KEPT = 10_000
+HEALING = 0.98
+"""How fast the estimated price of a document falls while there is no time to embed one."""
+
 WIDER = 4
 """Candidates of a document-side bridge: mapped documents differ in length, which no scan sees."""
 
@@ -136,6 +139,8 @@ class Upgrade:
         wanted = min(MOST_PAIRS, max(store.library.snapshot.live // 2, 1))
         count = max(first, wanted) if bridge == BRIDGE else first
         slots = some_slots(store, count, seed)
+        # The first call loads the model; it must not count as the price of a document.
+        probes = pack_probes(probe_vectors(new))
         started = time.perf_counter()
         x = new.encode_documents(texts_of(store, slots))
         ms = 1000 * (time.perf_counter() - started) / len(slots)
@@ -161,7 +166,6 @@ class Upgrade:
             "side": chosen.side if chosen else QUERY,
         }
         codec = codec_for(library.meta, spec, x, seed)
-        probes = pack_probes(probe_vectors(new))
         to = upgrading.Next(
             new.name,
             new.fingerprint,
@@ -313,6 +317,8 @@ class Upgrade:
         while at < len(missing):
             count = int((end - time.perf_counter()) * 1000 / max(self._ms, 1e-3))
             if count < 1:
+                # An estimate that was too high once would otherwise never be corrected.
+                self._ms *= HEALING
                 break
             some = missing[at : at + min(count, 16)]
             self._embed(one.slots[some])

@@ -14,10 +14,11 @@ import pytest
 import attar
 from attar.retrieval.compat.adapter import load_adapter
 from attar.retrieval.compat.upgrade import Upgrade, roll_back
+from attar.retrieval.encoders import PythonCallable
 from attar.stores.disk import catalog
 from attar.stores.errors import EncoderMismatchError, NotAStoreError, StoreError
 from attar.stores.upgrading import embedded, entry_of
-from tests.retrieval.compat.models import NEW, OLD, corpus
+from tests.retrieval.compat.models import NEW, OLD, corpus, wide
 
 IDS, TEXTS = corpus(300)
 CODEC = "int8"
@@ -162,6 +163,34 @@ def test_lazy_vectors_are_kept_by_a_writer_and_noted_by_a_reader(folder: Path) -
         upgrade.run(most=10)
         first = {str(s) for s in embedded(store.library).tolist()}
         assert len(first & asked) >= 10
+
+
+def test_loading_a_model_is_not_the_price_of_a_document(folder: Path) -> None:
+    calls: list[int] = []
+
+    def slow_at_first(texts: list[str]) -> np.ndarray:
+        if not calls:
+            time.sleep(0.8)
+        calls.append(len(texts))
+        return wide(texts)
+
+    new = PythonCallable(slow_at_first, name="slow", fingerprint="slow-1")
+    with attar.open(folder, mode="w") as store:
+        upgrade = Upgrade.begin(store, OLD, new, first=2)
+        assert entry_of(store.library)["notes"]["ms_per_document"] < 200
+        upgrade.search(TEXTS[5], 5)
+        assert upgrade.progress()[0] > 2
+
+
+def test_a_price_that_was_too_high_once_is_forgotten(folder: Path) -> None:
+    with attar.open(folder, mode="w") as store:
+        upgrade = Upgrade.begin(store, OLD, NEW, first=2)
+        upgrade._ms = 250.0
+        upgrade.search(TEXTS[5], 5, lazy_ms=200)
+        assert upgrade.progress()[0] == 2
+        for _ in range(20):
+            upgrade.search(TEXTS[5], 5, lazy_ms=200)
+        assert upgrade.progress()[0] > 2
 
 
 def test_order_is_by_need_then_by_doubt() -> None:
