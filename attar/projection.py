@@ -132,15 +132,13 @@ def project(
     tried = sorted(
         (size * BYTES[kind], types.index(kind), size) for size in sizes for kind in types
     )
-    found = None
     for _, place, size in tried:
         kept = z[:, :size].astype(np.float32)
         one = Projection(mean, basis[:, :size], types[place], _gain(kept, types[place]), 0.0)
         scores = _scores(one, kept, queries @ one.basis)
         found = replace(one, overlap=judge.overlap(scores))
         if found.overlap >= keep:
-            return found
-    assert found is not None
+            break
     return found
 
 
