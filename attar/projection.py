@@ -151,14 +151,11 @@ class _Judge:
         places = {name: row for row, name in enumerate(names)}
         exact = store.search(queries, K + 1).ids
         self._own = [places[name] for name in asked]
+        # The asker may be missing from its own best eleven.
         self._truth = [
-            {places[one] for one in row if one != name}
+            {places[one] for one in [one for one in row if one != name][:K]}
             for row, name in zip(exact, asked, strict=True)
         ]
-        # The asker may be missing from its own best eleven.
-        for row, ranking in enumerate(exact):
-            if asked[row] not in ranking:
-                self._truth[row] = {places[one] for one in ranking[:K]}
 
     def overlap(self, scores: Float32) -> float:
         """Mean share of the top ten in scores [asked n]."""

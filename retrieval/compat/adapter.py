@@ -50,7 +50,7 @@ class FittedAdapter(ABC):
     def apply(self, x: ArrayLike) -> Float32:
         """Vectors [n d] of the source space to unit vectors float32 [n e] of the target space."""
         rows = as_vectors(x, "vectors", self.source_dim)
-        return _to_unit(self.moved(_to_unit(rows)))
+        return unit_rows(self.moved(unit_rows(rows)))
 
     @abstractmethod
     def moved(self, x: Float32) -> Float32:
@@ -73,9 +73,10 @@ class FittedAdapter(ABC):
         return bytes(save(tensors, {"attar-adapter": head}))
 
 
-def _to_unit(x: Float32) -> Float32:
+def unit_rows(x: Float32) -> Float32:
+    """Rows [n d] divided by their lengths; zero rows stay zero."""
     norms = np.sqrt(np.einsum("nd,nd->n", x, x))
-    return np.asarray(x / np.maximum(norms, 1e-12)[:, None])
+    return np.asarray(x / np.maximum(norms, 1e-12)[:, None], np.float32)
 
 
 class Adapter(ABC):

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.retrieval.codec import Codec
-from attar.retrieval.compat.adapter import FittedAdapter, load_adapter
+from attar.retrieval.compat.adapter import FittedAdapter, load_adapter, unit_rows
 from attar.retrieval.compat.choosing import SIDES
 from attar.retrieval.compat.graded import best_rows
 from attar.retrieval.compat.options import BRIDGE, RESCORE
@@ -69,7 +69,7 @@ def codec_for(meta: Mapping[str, Any], spec: str | None, x: Float32, seed: int) 
 def metric_scores(queries: Float32, documents: Float32, metric: str) -> Float32:
     """Scores [m n] as a store with this metric gives them, but for what is constant in a query."""
     if metric == "cosine":
-        queries, documents = _unit(queries), _unit(documents)
+        queries, documents = unit_rows(queries), unit_rows(documents)
     scores = np.asarray(queries @ documents.T)
     return np.asarray(2 * scores - (documents**2).sum(axis=1)) if metric == "l2" else scores
 
@@ -78,10 +78,6 @@ def scale_of(one: Float32, two: Float32) -> Scale:
     """From the best candidates by the old model's scores [m n] and the new one's."""
     rows = best_rows(one, CANDIDATES)
     return Scale.of(*(np.take_along_axis(s, rows, axis=1).ravel() for s in (one, two)))
-
-
-def _unit(x: Float32) -> Float32:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12))
 
 
 def check_bridge(bridge: str, side: str | None, old: Encoder | None) -> None:

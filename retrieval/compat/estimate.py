@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.retrieval.codec import Codec
-from attar.retrieval.compat.adapter import LEAST_PAIRS
+from attar.retrieval.compat.adapter import LEAST_PAIRS, unit_rows
 from attar.retrieval.compat.anchor_drift import anchor_drift
 from attar.retrieval.compat.choosing import ADAPTERS
 from attar.retrieval.compat.made_questions import made_questions
@@ -103,11 +103,13 @@ def estimate(
     other = None
     if pairs is not None and x is None:
         some = list(pairs)
-        other = (_unit(old.encode_documents(some)), _unit(new.encode_documents(some)))
+        other = (unit_rows(old.encode_documents(some)), unit_rows(new.encode_documents(some)))
     a, b = old.encode_queries(questions), new.encode_queries(questions)
     _check_other(old, new, a, b)
     recipe = Codec.parse(spec or str(store.info()["spec"]))
-    sample = Sample(before, None if x is None else _unit(x), _unit(a), _unit(b), moved, other)
+    sample = Sample(
+        before, None if x is None else unit_rows(x), unit_rows(a), unit_rows(b), moved, other
+    )
     drift = None
     both = (before, x) if x is not None else other
     if both is not None and len(both[0]) >= 2 * LEAST_PAIRS:
@@ -160,10 +162,6 @@ def _rows(
     order = np.random.default_rng(seed).permutation(n).tolist()
     others = [row for row in order if row not in needed]
     return np.sort(np.array([*needed, *others[: max(documents - len(needed), 0)]], np.int64))
-
-
-def _unit(x: Float32) -> Float32:
-    return np.asarray(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12), np.float32)
 
 
 def _priced(
