@@ -32,6 +32,9 @@ from attar.stores.protocols import Codec
 
 logger = logging.getLogger(__name__)
 
+_CLOSING_MS = 250
+"""How long a writer that closes waits for readers; the next writer folds what they held up."""
+
 
 class Change:
     """Collects a change of an open library; leaving the block commits it, an error undoes it.
@@ -241,6 +244,7 @@ def seal_catalog(library: Library) -> None:
     path = library.folder / catalog.NAME
     with library.guard:
         connection = library.connection
+        connection.execute(f"PRAGMA busy_timeout={_CLOSING_MS}")
         try:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             if not busy:

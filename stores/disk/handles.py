@@ -13,6 +13,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
+from attar.stores.disk.forking import held_over_forks, never_closed_in_children
+
 _CHUNK = 1 << 20
 _Inode = tuple[int, int]
 
@@ -25,7 +27,7 @@ class _Users:
     fd: int | None = None
 
 
-_GUARD = threading.Lock()
+_GUARD = held_over_forks(threading.Lock())
 _USED: dict[_Inode, _Users] = {}
 
 
@@ -75,6 +77,7 @@ def connect_file(path: Path, mode: str) -> CatalogConnection:
         _leave(inode)
         raise
     connection._inode = inode
+    never_closed_in_children(connection)
     return connection
 
 

@@ -3,7 +3,7 @@
 A reader keeps one SQLite read transaction open, so that documents and vectors are of the same
 commit until `refresh`. Threads share the connection one at a time (`guard`) and change the store
 one at a time (`writing`, taken first). A forked child must open its
-own: SQLite connections do not survive a fork.
+own (`disk.forking`): SQLite connections do not survive a fork.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from attar.stores.budget import check_budget, share
 from attar.stores.disk import catalog
 from attar.stores.disk.catalog import SegmentRow
+from attar.stores.disk.forking import held_over_forks
 from attar.stores.disk.handles import is_current
 from attar.stores.disk.seal import check_seal, read_seal
 from attar.stores.disk.segment import Segment
@@ -55,7 +56,7 @@ class Library:
         self.folder = folder
         self._budget = budget
         self.write = write
-        self._guard = threading.RLock()
+        self._guard = held_over_forks(threading.RLock())
         self.writing = threading.RLock()
         self.patient_from = 0
         """Size of the log at which to wait for readers again; see `disk.log`."""

@@ -18,6 +18,7 @@ from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
 from attar.stores.cascade.saved import Shelf
 from attar.stores.cascade.search import Widths, approximate, certified
+from attar.stores.disk.forking import held_over_forks
 from attar.stores.disk.segment import Segment
 from attar.stores.kernels.exact import exact_top, source
 from attar.stores.kernels.library import native_level, thread_count
@@ -94,7 +95,7 @@ class Scanner:
 
 
 _SCANNERS: WeakKeyDictionary[Segment, Scanner] = WeakKeyDictionary()
-_LOCK = threading.Lock()
+_LOCK = held_over_forks(threading.Lock())
 
 
 def scanner(part: Part) -> Scanner:

@@ -1,6 +1,7 @@
 import contextlib
 import gc
 import os
+import signal
 import sys
 import threading
 
@@ -109,24 +110,29 @@ def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
 
     thread = threading.Thread(target=add)
     thread.start()
-    for _ in range(6):
-        child = os.fork()
-        if child == 0:
-            code = 0
-            for use in (lambda: list(forked.iter()), lambda: forked.get(["d0"]), forked.refresh):
-                with contextlib.suppress(StoreError):
-                    use()
-                    code = 1
-            forked.close()
-            forked._library._connection = None
-            del forked, writer
-            gc.collect()
-            os._exit(code)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        with reopen(path) as other:
-            assert [r.text for r in other.iter()] == [f"text {i}" for i in range(len(other))]
-    enough.set()
-    thread.join()
+    try:
+        for _ in range(30):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(20)
+                code = 0
+                for use in (lambda: list(forked.iter()), lambda: forked.get(["d0"]), forked.refresh):
+                    with contextlib.suppress(StoreError):
+                        use()
+                        code = 1
+                forked.close()
+                forked._library._connection = None
+                del forked, writer
+                gc.collect()
+                with reopen(path) as own:
+                    own.search(documents(1))
+                os._exit(code)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            with reopen(path) as other:
+                assert [r.text for r in other.iter()] == [f"text {i}" for i in range(len(other))]
+    finally:
+        enough.set()
+        thread.join()
     forked.refresh()
     assert len(forked) == len(added) > 0
     assert writer.verify().problems == ()
