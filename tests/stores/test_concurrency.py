@@ -116,7 +116,11 @@ def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
             if child == 0:
                 signal.alarm(20)
                 code = 0
-                for use in (lambda: list(forked.iter()), lambda: forked.get(["d0"]), forked.refresh):
+                for use in (
+                    lambda: list(forked.iter()),
+                    lambda: forked.get(["d0"]),
+                    forked.refresh,
+                ):
                     with contextlib.suppress(StoreError):
                         use()
                         code = 1
