@@ -24,11 +24,14 @@ def as_vectors(x: ArrayLike, what: str, dim: int | None = None) -> NDArray[np.fl
             f"{what} must have the dimension of the codec, {dim}, got {array.shape[1]}; "
             "embed them with the model that the codec was fitted on."
         )
-    with np.errstate(over="ignore"):
-        vectors = np.ascontiguousarray(array, dtype=np.float32)
-    finite = np.isfinite(vectors).all(axis=1)
+    if array.dtype == np.float32:
+        vectors = np.ascontiguousarray(array)
+    else:
+        with np.errstate(over="ignore"):
+            vectors = np.ascontiguousarray(array, dtype=np.float32)
+    finite = np.isfinite(vectors)
     if not finite.all():
-        row = int(np.argmin(finite))
+        row = int(np.argmin(finite.all(axis=1)))
         raise ValueError(
             f"{what} must be finite float32 numbers, got NaN or infinity in row {row}; "
             "remove or re-embed that row."

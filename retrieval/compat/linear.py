@@ -44,7 +44,9 @@ class FittedLinear(FittedAdapter):
 
     def moved(self, x: Float32) -> Float32:
         """[n d] -> [n e]."""
-        return np.asarray(x @ self.matrix + self._shift)
+        y: Float32 = x @ self.matrix
+        y += self._shift
+        return y
 
     def back(self, q: ArrayLike) -> Float32:
         """[m e] -> [m d]."""

@@ -37,9 +37,14 @@ class FittedResidualMLP(FittedAdapter):
     def moved(self, x: Float32) -> Float32:
         """[n d] -> [n e]."""
         both, shift = self._first
-        z = x @ both + shift
+        z = x @ both
+        z += shift
         e = self.target_dim
-        return np.asarray(z[:, :e] + np.maximum(z[:, e:], 0) @ self._second)
+        hidden = z[:, e:]
+        np.maximum(hidden, 0, out=hidden)
+        y: Float32 = hidden @ self._second
+        y += z[:, :e]
+        return y
 
     def back(self, q: ArrayLike) -> Float32:
         """[m e] -> [m d], by the linear part alone."""
