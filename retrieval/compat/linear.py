@@ -44,7 +44,7 @@ class FittedLinear(FittedAdapter):
 
     def moved(self, x: Float32) -> Float32:
         """[n d] -> [n e]."""
-        y: Float32 = x @ self.matrix
+        y: Float32 = np.asarray(x @ self.matrix)
         y += self._shift
         return y
 

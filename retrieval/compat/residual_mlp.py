@@ -42,7 +42,7 @@ class FittedResidualMLP(FittedAdapter):
         e = self.target_dim
         hidden = z[:, e:]
         np.maximum(hidden, 0, out=hidden)
-        y: Float32 = hidden @ self._second
+        y: Float32 = np.asarray(hidden @ self._second)
         y += z[:, :e]
         return y
 
