@@ -31,13 +31,16 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """Short hash of HEAD, with a plus sign when tracked files differ from it."""
+    """Short hash of HEAD, with a plus sign when tracked files but results differ from it."""
     git = ["git", "-C", str(Path(__file__).parent)]
     head = subprocess.run(
         [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     dirty = subprocess.run(
-        [*git, "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False
+        [*git, "status", "--porcelain", "-uno", ":/", ":!results"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
