@@ -7,8 +7,6 @@ part of it, gives the same exact results.
 """
 
 import math
-import threading
-from concurrent.futures import Future
 
 from attar.stores.cascade.calibration import calibration
 from attar.stores.cascade.frame import Frame
@@ -75,20 +73,3 @@ def check_cells(cells: int | None) -> int | None:
     if isinstance(cells, bool) or not 2 <= int(cells) <= LARGEST:
         raise ValueError(f"cells lies in 2 … {LARGEST}, or is None to choose, got {cells!r}.")
     return int(cells)
-
-
-def in_background(
-    library: Library, cells: int | None, seed: int, threads: int | None
-) -> "Future[int]":
-    """Cluster in a thread of its own, while searches and changes go on."""
-    done: Future[int] = Future()
-
-    def run() -> None:
-        done.set_running_or_notify_cancel()
-        try:
-            done.set_result(cluster(library, cells, seed, threads))
-        except BaseException as error:  # the caller gets it from the future
-            done.set_exception(error)
-
-    threading.Thread(target=run, name="attar-cluster", daemon=True).start()
-    return done

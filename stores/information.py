@@ -6,6 +6,7 @@ from attar.stores.cascade.saved import FOLDER, Shelf
 from attar.stores.disk import catalog
 from attar.stores.disk.library import CODECS, SEGMENTS, Library
 from attar.stores.exact import EXACT
+from attar.stores.graph.saved import linked_rows
 from attar.stores.kernels.library import best_level
 
 
@@ -36,6 +37,7 @@ def describe(library: Library) -> dict[str, Any]:
         "upgrade": _upgrade(library),
         "kernels": best_level() or "numpy",
         "cells": _cells(library),
+        "linked": sum(linked_rows(part) for part in snapshot.parts),
         "commit": snapshot.counter,
         "manifest": meta["manifest"],
         "progress": meta["progress"],

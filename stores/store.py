@@ -194,8 +194,8 @@ class Store(StoreWriting, Closing):
         """Close the store; a writer folds its log into the catalog and seals it."""
         if self._library.inherited:
             return
-        if self._clustering is not None:
-            wait([self._clustering])
+        if self._deriving is not None:
+            wait([self._deriving])
         if self._lock is not None:
             lock, self._lock = self._lock, None
             try:

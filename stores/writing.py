@@ -1,6 +1,6 @@
 """The changing half of a store: each verb is one atomic commit."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attar.stores import adoption, clustering, growth, inputs, recoding
+from attar.stores import adoption, clustering, graphing, growth, inputs, recoding
+from attar.stores.background import made
 from attar.stores.disk.catalog import SegmentRow
 from attar.stores.disk.change import Change, plain_json
 from attar.stores.disk.documents import Revision
@@ -35,7 +36,7 @@ class StoreWriting(StoreReading):
         super().__init__(library, encoder)
         self._lock = lock
         self._recipe = recipe
-        self._clustering: Future[int] | None = None
+        self._deriving: Future[int] | None = None
 
     def add(
         self,
@@ -194,14 +195,44 @@ class StoreWriting(StoreReading):
         """
         library = self._writable()
         count = clustering.check_cells(cells)
-        if self._clustering is not None and not self._clustering.done():
-            raise StoreError("This store is being clustered. Wait for the future of that call.")
+        return self._derive(lambda: clustering.cluster(library, count, seed, threads), background)
+
+    def graph(
+        self,
+        links: int = 64,
+        *,
+        background: bool = False,
+        seed: int = 0,
+        threads: int | None = None,
+    ) -> "Future[int]":
+        """Link every vector to its neighbours, so that few queries at once meet few vectors.
+
+        `search(exact=False)` of up to eight queries then walks this graph (HNSW's ground layer,
+        arXiv 1603.09320, made by faiss over bytes of the leading coordinates) and refines what it
+        meets by the codes. Larger batches, narrow filters, recalls that the graph does not reach,
+        and stores opened with a budget use the sketch as before. Saved in the folder `index`:
+        derived data, about dim / 4 + 4 `links` bytes per vector, all of them in memory for a
+        search. Takes minutes for a million vectors. Vectors that come later are searched as
+        before; call it again to link them: a segment's graph that fits stays.
+
+        Parameters
+        ----------
+        links
+            At most so many for each vector: 8 to 256, even.
+        background, seed, threads
+            As for `cluster`; only one thread gives the same graph again.
+        """
+        library = self._writable()
+        most = graphing.check_links(links)
+        return self._derive(lambda: graphing.graph(library, most, seed, threads), background)
+
+    def _derive(self, work: Callable[[], int], background: bool) -> "Future[int]":
+        if self._deriving is not None and not self._deriving.done():
+            raise StoreError("An index of this store is being made. Wait for that call's future.")
+        future = made(work, background)
         if background:
-            self._clustering = clustering.in_background(library, count, seed, threads)
-            return self._clustering
-        done: Future[int] = Future()
-        done.set_result(clustering.cluster(library, count, seed, threads))
-        return done
+            self._deriving = future
+        return future
 
     def index_texts(self) -> None:
         """Index the words of all texts, once, for hybrid search; later changes keep it current."""

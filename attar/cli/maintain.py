@@ -138,3 +138,14 @@ def cluster(
         rows = store.cluster(cells, seed=seed).result()
         made = store.info()["cells"]
     say(f"{rows:,} vectors in {made:,} cells." if rows else "Too few vectors: they are scanned.")
+
+
+def graph(
+    folder: Folder,
+    links: Annotated[int, typer.Option(help="At most so many of every vector, even.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the layers.")] = 0,
+) -> None:
+    """Link the vectors to a graph, for single approximate searches at high recall."""
+    with attar.open(folder, "w") as store:
+        rows = store.graph(links, seed=seed).result()
+    say(f"{rows:,} vectors linked." if rows else "Too few vectors: they are scanned.")

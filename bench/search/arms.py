@@ -62,14 +62,18 @@ def truth_of(docs: Float32, queries: Float32, k: int = 10) -> NDArray[np.int64]:
 
 
 class Attar:
-    """A cascade over the codes of one codec; codes and sketch are made once per name."""
+    """A cascade over the codes of one codec; codes and sketch are made once per name and fit.
+
+    The name of what is kept has a checksum of the fitted codec: an encoder that changed would not
+    understand codes that it did not make.
+    """
 
     def __init__(
         self, spec: str, docs: Float32, name: str, cells: int = 1, head: int | None = None
     ) -> None:
         recipe = attar.codec(spec)
         self.codec = recipe.fit(np.asarray(docs[:20_000]))
-        safe = f"{spec}_{name}".replace(":", "-")
+        safe = f"{spec}_{name}_{zlib.crc32(self.codec.dump()):08x}".replace(":", "-")
         self.name = f"{safe}_{cells}_{head}"
         fields, encoding = kept(f"codes_{safe}", lambda: self._encoded(docs))
         held = source(self.codec.layout, Codes({k: fresh(v) for k, v in fields.items()}))

@@ -75,8 +75,10 @@ def build_svs(docs: Float32, folder: Path) -> None:
     """Vamana over LeanVec of 192 dimensions, LVQ8 for both stages."""
     import svs
 
-    data = folder / "data.svs"
-    svs.np_to_svs(np.asarray(docs), str(data))
+    data, plain = folder / "data.svs", folder / "data.fvecs"
+    svs.write_vecs(np.asarray(docs), str(plain))
+    svs.convert_vecs_to_svs(str(plain), str(data), dtype=svs.DataType.float32)
+    plain.unlink()
     loader = svs.LeanVecLoader(
         svs.VectorDataLoader(str(data), svs.DataType.float32, dims=docs.shape[1]),
         leanvec_dims=192,

@@ -9,29 +9,24 @@ warning: it can be made again, and results do not depend on it.
 
 import json
 import logging
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from attar.stores.cascade.arrays import Arrays, read_about, read_arrays, write_arrays
 from attar.stores.cascade.calibration import Calibration
 from attar.stores.cascade.cells import Cells
 from attar.stores.cascade.frame import Frame
 from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import Metric, Projection
-from attar.stores.disk.durable import write_file
 from attar.stores.kernels.exact import Source
 from attar.stores.kernels.sketch import ROWS16, EncodePlan, Errors, SketchCodes
 from attar.stores.snapshot import Part
 
-FORMAT = "1"
 FOLDER = "index"
+MAKER = "Store.cluster"
 LOG = logging.getLogger(__name__)
-
-Arrays = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -61,24 +56,19 @@ class Shelf:
             "guide": frame.cells.guide,
         }
         about = {"codec": codec, "cells": str(len(frame.cells))}
-        return _write(self.folder / f"{codec}.frame", arrays, about)
+        return write_arrays(self.folder / f"{codec}.frame", arrays, about)
 
     def cells(self, codec: str) -> int:
         """How many cells the frame of a codec has; 0 without one."""
-        path = self.folder / f"{codec}.frame"
-        if not path.exists():
-            return 0
-        from safetensors import SafetensorError, safe_open
-
+        about = read_about(self.folder / f"{codec}.frame") or {}
         try:
-            with safe_open(path, framework="np") as file:
-                return int((file.metadata() or {}).get("cells", 0))
-        except (SafetensorError, OSError, ValueError):
+            return int(about.get("cells", 0))
+        except ValueError:
             return 0
 
     def frame(self, codec: str) -> tuple[str, Frame] | None:
         """Name and frame for segments of a codec; None when there is none that is whole."""
-        found = _read(self.folder / f"{codec}.frame", {"codec": codec})
+        found = read_arrays(self.folder / f"{codec}.frame", {"codec": codec}, MAKER)
         if found is None:
             return None
         a, about = found
@@ -103,13 +93,13 @@ class Shelf:
         if codes.order is not None:
             arrays["order"] = codes.order
         about = _about(part, frame) | {"calibration": json.dumps(calibration.rows())}
-        _write(self.folder / _name(part), arrays, about)
+        write_arrays(self.folder / _name(part), arrays, about)
 
     def load(
         self, part: Part, source: Source, name: str, frame: Frame
     ) -> tuple[Cascade, Calibration] | None:
         """The sketch of a part in this frame; None when there is none that is whole."""
-        found = _read(self.folder / _name(part), _about(part, name))
+        found = read_arrays(self.folder / _name(part), _about(part, name), MAKER)
         if found is None:
             return None
         a, about = found
@@ -126,8 +116,9 @@ class Shelf:
         if not self.folder.exists():
             return
         wanted = {_name(part) for part in parts} | {f"{part.row.codec}.frame" for part in parts}
+        wanted |= {graph_name(part) for part in parts}
         for path in self.folder.iterdir():
-            if path.suffix in (".sketch", ".frame", ".tmp") and path.name not in wanted:
+            if path.suffix in (".sketch", ".frame", ".graph", ".tmp") and path.name not in wanted:
                 path.unlink(missing_ok=True)
 
 
@@ -135,15 +126,24 @@ def _name(part: Part) -> str:
     return f"{Path(part.row.file).stem}.sketch"
 
 
-def _about(part: Part, frame: str) -> dict[str, str]:
+def graph_name(part: Part) -> str:
+    """The file of a part's graph (`attar.stores.graph.saved`)."""
+    return f"{Path(part.row.file).stem}.graph"
+
+
+def made_from(part: Part) -> dict[str, str]:
+    """What tells the segment of a part from every other, as metadata."""
     row = part.row
     return {
         "segment": row.file,
         "header": str(row.header_crc),
         "codec": row.codec,
         "rows": str(row.rows),
-        "frame": frame,
     }
+
+
+def _about(part: Part, frame: str) -> dict[str, str]:
+    return made_from(part) | {"frame": frame}
 
 
 def _fits(codes: SketchCodes, errors: Errors, frame: Frame) -> bool:
@@ -162,48 +162,3 @@ def _fits(codes: SketchCodes, errors: Errors, frame: Frame) -> bool:
         return 0 <= places - codes.rows < ROWS16
     rows = np.sort(codes.order)[: codes.rows]
     return len(codes.order) == places and bool((rows == np.arange(codes.rows)).all())
-
-
-def _crc(arrays: Arrays) -> str:
-    crc = 0
-    for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        crc = zlib.crc32(f"{name} {array.dtype} {array.shape}".encode(), crc)
-        crc = zlib.crc32(array.reshape(-1).view(np.uint8).data, crc)
-    return f"{crc:08x}"
-
-
-def _write(path: Path, arrays: Arrays, about: dict[str, str]) -> str:
-    from safetensors.numpy import save
-
-    whole = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    crc = _crc(whole)
-    write_file(path, save(whole, about | {"format": FORMAT, "crc": crc}))
-    return crc
-
-
-def _read(path: Path, wanted: dict[str, str]) -> tuple[Arrays, dict[str, str]] | None:
-    """Arrays and metadata of a file that is whole and was made from what is wanted."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.exists():
-        return None
-    try:
-        with safe_open(path, framework="np") as file:
-            about = file.metadata() or {}
-            expected = wanted | {"format": FORMAT}
-            if any(about.get(name) != value for name, value in expected.items()):
-                return None
-            arrays = {}
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                array = file.get_tensor(name)
-                # A fresh array: numpy asks for huge pages for it.
-                arrays[name] = np.empty(array.shape, array.dtype)
-                arrays[name][...] = array
-    except (SafetensorError, OSError, ValueError) as error:
-        LOG.warning("%s cannot be read (%s); make it again with Store.cluster.", path, error)
-        return None
-    if _crc(arrays) != about.get("crc"):
-        LOG.warning("%s is damaged; make it again with Store.cluster.", path)
-        return None
-    return arrays, about

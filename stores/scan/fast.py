@@ -20,7 +20,11 @@ from attar.stores.cascade.saved import Shelf
 from attar.stores.cascade.search import Widths, approximate, certified
 from attar.stores.disk.forking import held_over_forks
 from attar.stores.disk.segment import Segment
-from attar.stores.kernels.exact import exact_top, source
+from attar.stores.graph.index import GraphIndex
+from attar.stores.graph.saved import load_graph
+from attar.stores.graph.search import walked
+from attar.stores.graph.windows import Windows
+from attar.stores.kernels.exact import Top, exact_top, source
 from attar.stores.kernels.library import native_level, thread_count
 from attar.stores.scan.exact import Found, Target, scan
 from attar.stores.scan.how import RECALL, How
@@ -36,6 +40,12 @@ SPARSE = 64
 
 FEW_CELLS = 16
 """An exact search gets its first floor from one cell in so many."""
+
+FEW_QUERIES = 8
+"""More queries at once are cheaper by a scan, which reads the sketch once for all of them."""
+
+GRAPH_SHARE = 4
+"""A filter that leaves less than one row in so many is left to the sketch: walks do not see it."""
 
 SMALL_WORK = 500_000
 """Rows times queries below which a second thread costs more than it brings."""
@@ -55,6 +65,8 @@ class Scanner:
         self._lock = threading.Lock()
         self._cascade: Cascade | None = None
         self._calibration = Calibration()
+        self._graph: tuple[GraphIndex, Windows] | None = None
+        self._graph_sought = False
 
     def cascade(self) -> Cascade:
         """The sketch: as it was saved, or in the frame that was saved, or made here.
@@ -83,6 +95,24 @@ class Scanner:
         """Search with this sketch of the same codes from now on."""
         with self._lock:
             self._cascade, self._calibration = index, known
+
+    def graph(self, recall: float) -> tuple[GraphIndex, int] | None:
+        """The saved graph and its pool for a wanted recall; none for codes that stay on disk."""
+        if self.source.pager is not None:
+            return None
+        with self._lock:
+            if not self._graph_sought:
+                self._graph, self._graph_sought = load_graph(self._part, self.source), True
+            if self._graph is None:
+                return None
+            index, known = self._graph
+        window = known.get(recall)
+        return None if window is None else (index, window)
+
+    def install_graph(self, index: GraphIndex, known: Windows) -> None:
+        """Answer single approximate searches by this graph of the same codes from now on."""
+        with self._lock:
+            self._graph, self._graph_sought = (index, known), True
 
     def widths(self, recall: float) -> Widths:
         """Widths for a wanted recall, calibrated once."""
@@ -150,9 +180,32 @@ def _search(held: Scanner, target: Target, k: int, how: How) -> list[Rows]:
         some = Widths(probes=max(1, len(index.frame.cells) // FEW_CELLS))
         found = certified(index, target.query, k, some, allowed, threads, how.impl)
         return [(one.rows, one.scores) for one in found]
-    widths = held.widths(RECALL if how.recall is None else how.recall)
-    top = approximate(held.cascade(), target.query, k, widths, allowed, threads, how.impl)
+    recall = RECALL if how.recall is None else how.recall
+    top = _walked(held, target.query, k, recall, allowed, matches, how)
+    if top is None:
+        widths = held.widths(recall)
+        top = approximate(held.cascade(), target.query, k, widths, allowed, threads, how.impl)
     return list(zip(top.rows, top.scores, strict=True))
+
+
+def _walked(
+    held: Scanner,
+    query: Query,
+    k: int,
+    recall: float,
+    allowed: NDArray[np.bool_] | None,
+    matches: int,
+    how: How,
+) -> Top | None:
+    """By the graph, where there is one, for few queries and a filter that leaves enough."""
+    if len(query) > FEW_QUERIES or matches * GRAPH_SHARE < len(held.source):
+        return None
+    found = held.graph(recall)
+    if found is None:
+        return None
+    index, window = found
+    window = -(-window * len(index) // matches)
+    return walked(index, query, k, window, allowed, how.threads, how.impl)
 
 
 def _whole(

@@ -16,8 +16,8 @@ def small_segments(monkeypatch):
     monkeypatch.setattr(fast, "CASCADE_ROWS", 500)
 
 
-def filled(path, n: int = N, metric: str = "cosine"):
-    made = attar.Store.create(path, "int8", metric=metric)
+def filled(path, n: int = N, metric: str = "cosine", spec: str = "int8"):
+    made = attar.Store.create(path, spec, metric=metric)
     x = vectors(n, DIM, seed=3)
     names = [f"d{i:05d}" for i in range(n)]
     made.add(names, x, metadata=[{"even": i % 2 == 0} for i in range(n)])

@@ -129,7 +129,7 @@ def native_near(
     asked = small(codes, query)
     rows = np.ascontiguousarray(rows, np.int64)
     constant = np.ascontiguousarray(query.const, np.float32)
-    table = _padded(asked.table)
+    table = padded_table(asked.table)
     best = np.empty((len(rows), kept), np.int64)
     loaded().attar_exact_near(
         ctypes.byref(struct_of(codes)),
@@ -160,7 +160,7 @@ def native_reach(
     """Of rows int64 [c] those whose near score for the one query reaches the floor."""
     rows = np.ascontiguousarray(rows, np.int64)
     constant = np.ascontiguousarray(query.const, np.float32)
-    table = _padded(asked.table)
+    table = padded_table(asked.table)
     best = np.empty(len(rows), np.int64)
     call = loaded().attar_exact_reach
     call.restype = ctypes.c_int64
@@ -180,6 +180,6 @@ def native_reach(
     return best[:count]
 
 
-def _padded(table: NDArray[np.int8] | None) -> NDArray[np.int8] | None:
+def padded_table(table: NDArray[np.int8] | None) -> NDArray[np.int8] | None:
     """Room behind the last level: registers are filled whole."""
     return None if table is None else np.append(table, np.zeros(512, np.int8))

@@ -1,0 +1,1 @@
+"""A graph over the leading coordinates of the codes, for single queries at high recall."""
