@@ -27,8 +27,8 @@ CHUNK, OLD = 64, 4
 Schedule = list[tuple[Stage, Training, int]]
 """Stage, how to train it, sequences per step."""
 CPU: Schedule = [
-    (READING, Training(300, rate=2e-3, warmup=20, save_every=25), 4),
-    (Stage("olm", only_last=True), Training(20, rate=1e-4, warmup=5, save_every=10), 2),
+    (READING, Training(900, rate=2e-3, warmup=20, save_every=50), 4),
+    (Stage("olm", only_last=True, still_reading=0.3), Training(80, rate=4e-4, warmup=5), 2),
 ]
 GPU: Schedule = [
     (READING, Training(6000, rate=1e-3, warmup=100, save_every=500), 16),

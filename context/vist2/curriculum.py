@@ -21,6 +21,8 @@ class Stage:
 
     twice: every chunk is followed by itself, so that its text must be read off its image.
     reading: no LLM; visual tokens are drawn to the mean embedding of what they show.
+    still_reading: so much of that loss is added, so that learning to be of use does not unlearn
+    what was read: without it a short stage turns images into one prompt, the same for all texts.
     """
 
     name: str
@@ -28,6 +30,7 @@ class Stage:
     only_last: bool = False
     twice: bool = False
     reading: bool = False
+    still_reading: float = 0.0
 
 
 READING = Stage("reading", reading=True)
@@ -44,13 +47,15 @@ before it the question. The paper's warm-up also sees old text: `Stage("ocr", ol
 
 def stage_loss(model: Vist2, stage: Stage, sequences: Sequence[Sequence[Chunk]]) -> Tensor:
     """Return the mean loss of a stage over sequences."""
+    every = [c for chunks in sequences for c in chunks]
     if stage.reading:
-        return model.reading_loss([c for chunks in sequences for c in chunks])
+        return model.reading_loss(every)
     losses = []
     for chunks in sequences:
         shown = [c for c in chunks[:1] for _ in range(2)] if stage.twice else chunks
         losses.append(model.loss(shown, stage.old_text, stage.only_last))
-    return torch.stack(losses).mean()
+    loss = torch.stack(losses).mean()
+    return loss + stage.still_reading * model.reading_loss(every) if stage.still_reading else loss
 
 
 def train_stage(

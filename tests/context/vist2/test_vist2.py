@@ -2,6 +2,7 @@
 
 import random
 import re
+from dataclasses import replace
 
 import pytest
 import torch
@@ -18,6 +19,7 @@ from attar.context.vist2 import (
     Reader,
     Renderer,
     SketchEncoder,
+    Stage,
     Vist2,
     train_stage,
     visible,
@@ -275,6 +277,16 @@ def test_the_reading_loss_is_the_distance_to_what_a_patch_shows(model):
     torch.testing.assert_close(model.reading_loss([made, chunk(3, 1)]), by_hand)
     with pytest.raises(ValueError, match="what is drawn where"):
         model.reading_loss([chunk(3, 1)])
+
+
+def test_a_stage_may_go_on_reading(model):
+    """Its loss is added, and so is its gradient."""
+    shown = replace(chunk(4, 0), drawn=((0, 5), (1, 6)))
+    sequence = [[shown, replace(chunk(3, 1), ids=(7, 8, 9))]]
+    plain = stage_loss(model, Stage("olm", only_last=True), sequence)
+    both = stage_loss(model, Stage("olm", only_last=True, still_reading=0.5), sequence)
+    torch.testing.assert_close(both, plain + 0.5 * model.reading_loss([shown]))
+    assert both.requires_grad and float(both) > float(plain)
 
 
 def test_reading_is_learnt_without_the_llm(tmp_path):
