@@ -28,6 +28,14 @@ void portable_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* h
   }
 }
 
+void portable_coarse(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
+                     int32_t* out) {
+  for (int64_t index = first; index < last; ++index, out += ROWS16) {
+    portable_block(b, index, high, out);
+    for (int v = 0; v < ROWS16; ++v) out[v] *= 128;
+  }
+}
+
 void portable_filter(const int32_t* scores, int64_t blocks, int32_t floor, uint16_t* masks) {
   for (int64_t b = 0; b < blocks; ++b, scores += ROWS16) {
     int32_t any = 0;
@@ -88,6 +96,8 @@ int32_t portable_body(const uint8_t* row, int64_t bytes, const uint8_t* lut, con
 
 #ifdef ATTAR_X86
 
+constexpr int64_t AHEAD = 8192;  // bytes
+
 inline int32_t four(const int8_t* q) {
   int32_t value;
   std::memcpy(&value, q, 4);
@@ -137,6 +147,41 @@ ATTAR_AVX2 void avx2_wide(const Blocks& b, int64_t first, int64_t last, const in
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), h0);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8), h1);
   }
+}
+
+// Two blocks at a time: what is ready of a query serves twice.
+template <int COUNT>
+ATTAR_AVX2 inline void avx2_coarse_blocks(const uint8_t* at, int64_t groups, __m256i lut,
+                                          const int8_t* high, int32_t* out) {
+  const int64_t bytes = 64 * groups;
+  __m256i h[COUNT][2] = {};
+  for (int64_t g = 0; g < groups; ++g, at += 64) {
+    const __m256i hx = _mm256_set1_epi32(four(high + 8 * g));
+    const __m256i hy = _mm256_set1_epi32(four(high + 8 * g + 4));
+    for (int k = 0; k < COUNT; ++k) {
+      _mm_prefetch(reinterpret_cast<const char*>(at + AHEAD + k * bytes), _MM_HINT_T0);
+      __m256i x0, y0, x1, y1;
+      values32(at + k * bytes, lut, &x0, &y0);
+      values32(at + k * bytes + 32, lut, &x1, &y1);
+      h[k][0] = _mm256_add_epi32(h[k][0], products32(x0, y0, hx, hy));
+      h[k][1] = _mm256_add_epi32(h[k][1], products32(x1, y1, hx, hy));
+    }
+  }
+  for (int k = 0; k < COUNT; ++k) {
+    auto* to = reinterpret_cast<__m256i*>(out + k * ROWS16);
+    _mm256_storeu_si256(to, _mm256_slli_epi32(h[k][0], 7));
+    _mm256_storeu_si256(to + 1, _mm256_slli_epi32(h[k][1], 7));
+  }
+}
+
+ATTAR_AVX2 void avx2_coarse(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
+                            int32_t* out) {
+  const __m256i lut = table32(b.lut);
+  int64_t index = first;
+  for (; index + 2 <= last; index += 2, out += 2 * ROWS16) {
+    avx2_coarse_blocks<2>(b.block(index), b.groups, lut, high, out);
+  }
+  if (index < last) avx2_coarse_blocks<1>(b.block(index), b.groups, lut, high, out);
 }
 
 ATTAR_AVX2 inline uint32_t reaching(__m256i scores, int32_t floor) {
@@ -252,10 +297,8 @@ ATTAR_AVX512 inline void values64(const uint8_t* at, __m512i lut, __m512i* low, 
   *high = _mm512_shuffle_epi8(lut, _mm512_and_si512(_mm512_srli_epi16(x, 4), nibble));
 }
 
-constexpr int64_t AHEAD = 8192;  // bytes
-
-// Four blocks at a time: eight accumulators hide the latency of vpdpbusd.
-template <int COUNT>
+// Four blocks at a time: four or eight accumulators hide the latency of vpdpbusd.
+template <int COUNT, bool FINE>
 ATTAR_AVX512 inline void avx512_wide_blocks(const Blocks& b, int64_t index, const int8_t* high,
                                             const int8_t* low, int32_t* out) {
   const __m512i lut = table64(b.lut);
@@ -265,15 +308,15 @@ ATTAR_AVX512 inline void avx512_wide_blocks(const Blocks& b, int64_t index, cons
   for (int64_t g = 0; g < b.groups; ++g) {
     const __m512i hx = _mm512_set1_epi32(four(high + 8 * g));
     const __m512i hy = _mm512_set1_epi32(four(high + 8 * g + 4));
-    const __m512i lx = _mm512_set1_epi32(four(low + 8 * g));
-    const __m512i ly = _mm512_set1_epi32(four(low + 8 * g + 4));
+    const __m512i lx = FINE ? _mm512_set1_epi32(four(low + 8 * g)) : hx;
+    const __m512i ly = FINE ? _mm512_set1_epi32(four(low + 8 * g + 4)) : hy;
     for (int k = 0; k < COUNT; ++k) {
       __m512i x, y;
       // Four blocks are four short streams, which hardware prefetchers do not follow.
       _mm_prefetch(reinterpret_cast<const char*>(at + AHEAD + 64 * (COUNT * g + k)), _MM_HINT_T0);
       values64(at + k * b.bytes() + 64 * g, lut, &x, &y);
       h[k] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(h[k], x, hx), y, hy);
-      l[k] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(l[k], x, lx), y, ly);
+      if (FINE) l[k] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(l[k], x, lx), y, ly);
     }
   }
   for (int k = 0; k < COUNT; ++k) {
@@ -281,15 +324,26 @@ ATTAR_AVX512 inline void avx512_wide_blocks(const Blocks& b, int64_t index, cons
   }
 }
 
-ATTAR_AVX512 void avx512_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
-                              const int8_t* low, int32_t* out) {
+template <bool FINE>
+ATTAR_AVX512 inline void avx512_wide_range(const Blocks& b, int64_t first, int64_t last,
+                                           const int8_t* high, const int8_t* low, int32_t* out) {
   int64_t index = first;
   for (; index + 4 <= last; index += 4) {
-    avx512_wide_blocks<4>(b, index, high, low, out + (index - first) * ROWS16);
+    avx512_wide_blocks<4, FINE>(b, index, high, low, out + (index - first) * ROWS16);
   }
   for (; index < last; ++index) {
-    avx512_wide_blocks<1>(b, index, high, low, out + (index - first) * ROWS16);
+    avx512_wide_blocks<1, FINE>(b, index, high, low, out + (index - first) * ROWS16);
   }
+}
+
+ATTAR_AVX512 void avx512_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
+                              const int8_t* low, int32_t* out) {
+  avx512_wide_range<true>(b, first, last, high, low, out);
+}
+
+ATTAR_AVX512 void avx512_coarse(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
+                                int32_t* out) {
+  avx512_wide_range<false>(b, first, last, high, high, out);
 }
 
 ATTAR_AVX512 void avx512_filter(const int32_t* scores, int64_t blocks, int32_t floor,
@@ -400,15 +454,16 @@ ATTAR_AVX512 int32_t avx512_body(const uint8_t* row, int64_t bytes, const uint8_
 }  // namespace
 
 const SketchKernels& sketch_kernels(int32_t level) {
-  static const SketchKernels portable = {portable_wide,   portable_filter, portable_bound,
-                                         portable_narrow, portable_body,   nullptr};
+  static const SketchKernels portable = {portable_wide,  portable_coarse, portable_filter,
+                                         portable_bound, portable_narrow, portable_body,
+                                         nullptr};
 #ifdef ATTAR_X86
-  static const SketchKernels avx2 = {avx2_wide,   avx2_filter, avx2_bound,
+  static const SketchKernels avx2 = {avx2_wide,   avx2_coarse, avx2_filter, avx2_bound,
                                      avx2_narrow, avx2_body,   nullptr};
-  static const SketchKernels avx512 = {avx512_wide,   avx512_filter, avx512_bound,
+  static const SketchKernels avx512 = {avx512_wide,   avx512_coarse, avx512_filter, avx512_bound,
                                        avx512_narrow, avx512_body,   nullptr};
 #ifdef ATTAR_TILES
-  static const SketchKernels amx = {avx512_wide,   avx512_filter, avx512_bound,
+  static const SketchKernels amx = {avx512_wide,   avx512_coarse, avx512_filter, avx512_bound,
                                     avx512_narrow, avx512_body,   amx_tiled};
   if (level == AMX) return amx;
 #endif

@@ -119,6 +119,9 @@ struct Slot {
 // out int32 [last - first, 16]. high and low are int8 [8 * groups].
 using Wide = void (*)(const Blocks&, int64_t first, int64_t last, const int8_t* high,
                       const int8_t* low, int32_t* out);
+// coarse: 128 * <high, v> alone, which is what most rows need to be told from candidates.
+using Coarse = void (*)(const Blocks&, int64_t first, int64_t last, const int8_t* high,
+                        int32_t* out);
 // narrow: `count` (1 to 8) queries of one plane each, int8 [groups, 2, 8, 4]; scores that reach a
 // slot's floor go there. The eight slots behind `count` are legal and take nothing.
 using Narrow = void (*)(const Blocks&, int64_t first, int64_t last, const int8_t* queries,
@@ -151,6 +154,7 @@ using Tiled = void (*)(const Blocks&, int64_t first, int64_t last, const int8_t*
 
 struct SketchKernels {
   Wide wide;
+  Coarse coarse;
   Filter filter;
   Bound bound;
   Narrow narrow;

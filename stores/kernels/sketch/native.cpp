@@ -20,10 +20,19 @@ size_t seed_rank(double wanted, double share) {
   return static_cast<size_t>(expected + 3 * __builtin_sqrt(expected) + 4);
 }
 
-// The range [first, last) of blocks for one query in two planes.
+// What the low plane adds to a score at most: values lie in 0 ... 63.
+int32_t most_of(const int8_t* low, int64_t dims) {
+  int32_t sum = 0;
+  for (int64_t j = 0; j < dims; ++j) sum += 63 * std::max<int32_t>(low[j], 0);
+  return sum;
+}
+
+// The range [first, last) of blocks for one query in two planes. The high plane and the most that
+// the low one can add exclude nearly all blocks; the others are scored in full.
 void scan_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high, const int8_t* low,
                int32_t level, const Slot& slot) {
   const SketchKernels& kernel = sketch_kernels(level);
+  const int64_t more = most_of(low, 8 * b.groups);
   int32_t out[CHUNK * ROWS16];
   uint16_t masks[CHUNK];
   for (int64_t start = first; start < last; start += CHUNK) {
@@ -31,12 +40,22 @@ void scan_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
     uint32_t any = b.mask == nullptr;
     for (int64_t i = start; i < end && !any; ++i) any = b.perhaps(i);
     if (any == 0) continue;
-    kernel.wide(b, start, end, high, low, out);
-    kernel.filter(out, end - start, slot.floor(), masks);
+    const int32_t floor = slot.floor();
+    const bool fine = floor == LOWEST;
+    if (fine) {
+      kernel.wide(b, start, end, high, low, out);
+    } else {
+      kernel.coarse(b, start, end, high, out);
+    }
+    const int64_t least = std::max<int64_t>(fine ? floor : floor - more, LOWEST);
+    kernel.filter(out, end - start, static_cast<int32_t>(least), masks);
     for (int64_t i = start; i < end; ++i) {
       if (masks[i - start] == 0) continue;
       const uint32_t bits = masks[i - start] & b.valid(i);
-      if (bits) slot.push(i, bits, out + (i - start) * ROWS16);
+      if (bits == 0) continue;
+      int32_t* mine = out + (i - start) * ROWS16;
+      if (!fine) kernel.wide(b, i, i + 1, high, low, mine);
+      slot.push(i, bits, mine);
     }
   }
 }
