@@ -94,6 +94,24 @@ def test_reach_equals_reference(n, s, t, level):
 
 
 @pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("part", [0.001, 0.004, 0.02])
+def test_rows_that_only_the_low_plane_tells_apart(level, part):
+    # One coordinate sets the scale and is the same for all rows; the others are a part of it.
+    n, s = 40_003, 16
+    z = np.random.default_rng(3).standard_normal((n, s)).astype(np.float32)
+    z[:, 0] = 0.5
+    codes = empty_codes(n, s, 0)
+    sketch_encode(z, plain(s, s), codes)
+    weights = np.random.default_rng(4).uniform(-part, part, (3, s)).astype(np.float32)
+    weights[:, 0] = 1
+    query = quantized(weights, s, wide=True)
+    got = sketch_top(codes, query, 60, threads=2, impl=level)
+    wanted = sketch_top(codes, query, 60, impl="numpy")
+    for a, b in zip(as_sets(got), as_sets(wanted), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("level", FORCED)
 @pytest.mark.parametrize("wide", [True, False])
 def test_a_sample_unlike_the_rest_costs_time_and_not_results(wide, level):
     # The best rows lie where the seeding sample does not look, then where only it looks.
