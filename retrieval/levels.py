@@ -10,11 +10,11 @@ import numpy as np
 
 from attar.stores.types import Float32
 
-TAPS = (0o13, 0o4)
-"""Ungerboeck's 8-state code (IEEE Trans. Inf. Theory 28(1), 1982, table I)."""
+TAPS = (0o103, 0o24)
+"""Ungerboeck's 64-state code (IEEE Trans. Inf. Theory 28(1), 1982, table I).
 
-ARCHIVE_TAPS = (0o103, 0o24)
-"""His 64-state code: .02 bits a dimension fewer for archives, which are made once."""
+It leaves 4 % less squared error than his 8-state code, (0o13, 0o4), and costs a reader nothing.
+"""
 
 SHAPES = (
     (1.2534, 0.2677),
@@ -31,7 +31,7 @@ SHAPES = (
 Within 0.7 % of the squared error of levels iterated to a fixed point.
 """
 
-DISTORTION = (1.0, 0.30324, 0.08558, 0.02343, 0.006214, 0.001605, 0.0004102, 0.0001041, 0.00002602)
+DISTORTION = (1.0, 0.29066, 0.08187, 0.02241, 0.00597, 0.001553, 0.000397, 0.000101, 0.0000253)
 """Mean squared error of widths 0 … 8; the Gaussian bound is 4^-w, Lloyd-Max has 0.36, 0.117, …"""
 
 

@@ -2,19 +2,22 @@
 
 import csv
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
 from attar.retrieval.evaluation import evaluate_run
+from attar.retrieval.quantizers import waterfill
 from bench.machine import DATA
 
 FITTED_ON = 2048
 K = 10
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Collection:
     """Embeddings of a collection: documents [n d], queries [m d], ids and judgements."""
 
@@ -38,7 +41,7 @@ def load(name: str, model: str) -> Collection:
     return Collection(name, model, x, q, *ids, qrels)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Split:
     """fitted: documents for the fit; asked: rows of sample queries; measured: rows of the rest."""
 
@@ -47,6 +50,7 @@ class Split:
     measured: np.ndarray
 
 
+@lru_cache(maxsize=64)
 def split(data: Collection, seed: int) -> Split:
     """2,048 documents (half of a smaller collection) and half of the queries, at random."""
     draw = np.random.default_rng(seed)
@@ -54,6 +58,40 @@ def split(data: Collection, seed: int) -> Split:
     queries = draw.permutation(len(data.q))
     half = len(queries) // 2
     return Split(data.x[rows], data.q[queries[:half]], queries[half:])
+
+
+@lru_cache(maxsize=64)
+def truth(data: Collection, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The exact ten of a split's measured queries, and their nDCG@10."""
+    part = split(data, seed)
+    exact = top(data.q[part.measured] @ data.x.T)
+    return exact, ndcg(data, part.measured, exact)
+
+
+def share_bases() -> None:
+    """Let codes of several sizes that are fitted on the same arrays share their basis.
+
+    It does not depend on the size and takes most of the time of a fit.
+    """
+    for name in ("weighted_transform", "unasked_transform"):
+        find = getattr(waterfill, name)
+        if not hasattr(find, "__wrapped__"):
+            setattr(waterfill, name, _once_per_content(find))
+
+
+def _once_per_content(find: Callable[..., Any]) -> Callable[..., Any]:
+    found = lru_cache(maxsize=64)(lambda *content: find(*map(_array, content)))
+
+    def call(*arrays: np.ndarray) -> Any:
+        return found(*((a.tobytes(), a.shape[1], a.dtype.str) for a in arrays))
+
+    call.__wrapped__ = find  # type: ignore[attr-defined]
+    return call
+
+
+def _array(content: tuple[bytes, int, str]) -> np.ndarray:
+    data, dim, kind = content
+    return np.frombuffer(data, kind).reshape(-1, dim)
 
 
 def top(scores: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.retrieval.levels import ARCHIVE_TAPS
+from attar.retrieval.levels import TAPS
 from attar.retrieval.quantizer import FitContext, FittedQuantizer, Quantizer
 from attar.retrieval.quantizers.waterfill import Waterfill
 from attar.retrieval.rate_model import PRICE, bits_per_vector, half_step_for_bits
@@ -145,7 +145,7 @@ class WaterfillEC(Quantizer):
         half_step = half_step_for_bits(deviation, bits)
         kept = max(int(np.sum(deviation > half_step / 2)), 1)
         layout = TrellisIntegers(
-            kept, int(np.sum(REACH * deviation[:kept] > NARROW * half_step)), ARCHIVE_TAPS
+            kept, int(np.sum(REACH * deviation[:kept] > NARROW * half_step)), TAPS
         )
         return FittedWaterfillEC(
             layout,

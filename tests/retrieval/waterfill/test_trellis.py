@@ -67,7 +67,7 @@ def test_native_search_gives_the_same_bits(impl: str, n: int, dim: int) -> None:
     groups = -(-dim // 8)
     widths = np.sort(rng.integers(1, 9, groups))[::-1]
     counts = tuple(min(8 * int(np.sum(widths > p)), dim) for p in range(widths[0]))
-    for taps in (TAPS, (0o103, 0o24)):
+    for taps in (TAPS, (0o13, 0o4), (0o203, 0o24), (1, 1)):
         layout = Waterfill(counts, *level_tables(len(counts)), taps)
         u = (rng.normal(size=(n, dim)) * 1.3).astype(np.float32)
         u[0, 0] = 1e9
