@@ -7,10 +7,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.stores.cascade.projection import gram_of
 from attar.stores.cascade.search import approximate
+from attar.stores.graph.index import GraphIndex
+from attar.stores.graph.search import walked
+from attar.stores.graph.windows import LADDER as LADDER_OF_POOLS
+from attar.stores.kernels.walk import Graph
 from attar.stores.types import Float32
 from bench.search.arms import LADDER, Attar
 from bench.search.building import FAISS, PANORAMA, built
+from bench.search.prepared import fresh, kept
 
 Rows = NDArray[np.int64]
 Search = Callable[[Float32, Any, int], Rows]
@@ -152,6 +158,30 @@ def attar_system(spec: str, docs: Float32, name: str, cells: int) -> System:
     return System(label, search, settings, ours.bytes_per_vector, facts)
 
 
+def graph_system(spec: str, docs: Float32, name: str, links: int = 64) -> System:
+    """Attar's graph over the same codes."""
+    ours = Attar(spec, docs, name, 1)
+    held = ours.index.source
+
+    def make() -> Any:
+        made = GraphIndex.build(held, gram_of(ours.codec), links)
+        return made.leading, made.graph
+
+    (leading, graph), seconds = kept(f"graph_{ours.name}_{links}", make)
+    graph = Graph(*(fresh(part) for part in (graph.codes, graph.links, graph.entries)))
+    index = GraphIndex(held, leading, graph)
+
+    def search(q: Float32, setting: int, threads: int) -> Rows:
+        found = walked(index, ours.prepared(q), K, setting, threads=threads)
+        if found is None:
+            raise ValueError(f"A walk of {setting} rows met fewer than {K}.")
+        return found.rows
+
+    ram = ours.codec.bytes_per_vector + index.nbytes / len(docs)
+    facts = {"build CPU s": round(seconds, 1)}
+    return System(f"attar {spec}, graph", search, LADDER_OF_POOLS, ram, facts)
+
+
 RAM = {
     "faiss SQ8": 768,
     "faiss PCA128,PQ128x4fs,Refine(SQ8)": 832,
@@ -167,6 +197,7 @@ def systems(docs: Float32, n: int, seed: int) -> list[System]:
     name = f"{n}_{seed}"
     found = [attar_system("int8", docs, name, 1), attar_system("int8", docs, name, 1024)]
     found.append(attar_system("waterfill@328B", docs, name, 1024))
+    found.append(graph_system("int8", docs, name))
     found += [faiss_system(spec, n, seed, RAM[spec]) for spec in (*FAISS, PANORAMA)]
     makers: list[Callable[[], System]] = [
         lambda: turbovec_system(docs),

@@ -14,8 +14,7 @@ from attar.stores.kernels.walk import Pool, walk_top
 from attar.stores.types import Query
 
 LOOKED, LOOKED_MORE = 4, 24
-"""Of a pool 4 k + 24 rows are refined: the leading coordinates order neighbours well (measured at
-200,000 x 768: of 48 candidates by 192 coordinates the true ten are 10.0)."""
+"""Of a pool at most 4 k + 24 rows are refined, the best by the leading coordinates."""
 
 
 def walked(
