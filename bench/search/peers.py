@@ -96,7 +96,10 @@ def peers(quick: bool) -> Result:
     asked = queries(256, docs, SEED)
     truth, _ = kept(f"truth_{n}_{SEED}", lambda: truth_of(docs, asked))
     all_systems = systems(docs, n, SEED)
-    curves = {one.name: sweep(one, asked, truth) for one in all_systems}
+    curves = {
+        one.name: kept(f"curve_{one.name}_{n}_{SEED}", lambda o=one: sweep(o, asked, truth))[0]
+        for one in all_systems
+    }
     arms, rows = [], []
     for system in all_systems:
         for wanted in WANTED:
