@@ -1,4 +1,4 @@
-"""Graphs for single queries: attar's over int8 codes against SVS Vamana over LeanVec, 200,000 x 768.
+"""Graphs for single queries: attar's over int8 codes against SVS Vamana LeanVec, 200,000 x 768.
 
 1. Every pool of either once over the queries: recall@10 against float32.
 2. For each recall the fastest setting of either that reaches it, interleaved, one query at a time,
