@@ -240,8 +240,9 @@ def scaled(vectors: Float32, norm: float, norms: NDArray[np.float64] | None = No
     factors = norm / (row_norms(vectors) if norms is None else norms)
     result = vectors * factors.astype(np.float32)[:, None]
     # float32 cannot hold the factor of a tiny row.
-    tiny = np.flatnonzero(factors > GREATEST_NORM)
-    result[tiny] = vectors[tiny] * factors[tiny, None]
+    tiny = factors > GREATEST_NORM
+    if tiny.any():
+        result[tiny] = vectors[tiny] * factors[tiny, None]
     return result
 
 

@@ -1,7 +1,7 @@
 """Graphs for single queries: attar's over int8 codes against SVS Vamana LeanVec, 200,000 x 768.
 
 1. Every pool of either once over the queries: recall@10 against float32.
-2. For each recall the fastest setting of either that reaches it, interleaved, one query at a time,
+2. For each recall the smallest pool of either that reaches it, interleaved, one query at a time,
    CPU seconds of one thread.
 """
 
@@ -13,7 +13,7 @@ from bench.registry import Result, bench
 from bench.search.arms import truth_of
 from bench.search.flat import bar
 from bench.search.generator import documents, queries
-from bench.search.peers import chosen, sweep
+from bench.search.peers import sweep
 from bench.search.prepared import FOLDER, kept
 from bench.search.systems import System, graph_system, svs_system
 
@@ -36,11 +36,11 @@ def graph(quick: bool) -> Result:
     asked, name = queries(256, docs, SEED), f"{n}_{SEED}"
     truth, _ = kept(f"truth_{name}", lambda: truth_of(docs, asked))
     both = [graph_system("int8", docs, name), svs_system(n, SEED)]
-    curves = {one.name: sweep(one, asked, truth) for one in both}
+    curves = {one.name: sweep(one, asked, truth, 1) for one in both}
     rows: list[dict[str, Any]] = []
     bars = {}
     for wanted in RECALLS:
-        best = [chosen(curves[one.name], wanted) for one in both]
+        best = [next((p for p in curves[one.name] if p[1] >= wanted), None) for one in both]
         calls = {
             one.name: lambda s=one, p=point[0]: one_by_one(s, p, asked[:SINGLE])
             for one, point in zip(both, best, strict=True)

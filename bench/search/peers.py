@@ -31,15 +31,15 @@ PICTURE = Path(__file__).parent.parent / "results" / "search_peers.svg"
 Point = tuple[Any, float, float]
 
 
-def sweep(system: System, asked: Float32, truth: Any) -> list[Point]:
-    """(setting, recall over all queries, CPU seconds of one query at a time) of every setting."""
+def sweep(system: System, asked: Float32, truth: Any, single: int = SINGLE) -> list[Point]:
+    """Of every setting: it, recall over all queries, CPU seconds a query of `single` alone."""
     points = []
     for setting in system.settings:
         recall = overlap(system.search(asked, setting, 1), truth)
         start = time.process_time()
-        for q in asked[:SINGLE]:
+        for q in asked[:single]:
             system.search(q[None], setting, 1)
-        points.append((setting, recall, (time.process_time() - start) / SINGLE))
+        points.append((setting, recall, (time.process_time() - start) / single))
     return points
 
 

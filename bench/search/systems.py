@@ -125,7 +125,13 @@ def svs_system(n: int, seed: int) -> System:
         index.search_window_size = setting
         return np.asarray(index.search(q, K)[0], np.int64)
 
-    return System(name, search, (10, 20, 30, 40, 60, 80, 120, 160, 240), facts["bytes"] / n, facts)
+    return System(
+        name,
+        search,
+        (10, 20, 30, 40, 50, 60, 70, 80, 100, 120, 160, 240),
+        facts["bytes"] / n,
+        facts,
+    )
 
 
 def turbovec_system(docs: Float32, bits: int = 4) -> System:

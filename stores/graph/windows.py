@@ -12,7 +12,7 @@ from attar.stores.cascade.calibration import RECALLS, Exam
 from attar.stores.graph.index import GraphIndex
 from attar.stores.graph.search import walked
 
-LADDER = (16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+LADDER = (16, 24, 32, 48, 64, 80, 96, 128, 160, 192, 256, 320, 384, 512)
 """Beyond the last a scan of sketches is the better choice."""
 
 
