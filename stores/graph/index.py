@@ -1,8 +1,8 @@
 """A graph for one array of codes: what `kernels.walk` walks, and how queries get there.
 
 1. z = R^T (factor * y), documents in the metric of the scores (`cascade.projection`), about their
-   mean, on the g leading principal axes: a quarter of the columns, in whole cache lines (measured at
-   200,000 x 768: of 48 candidates by 192 coordinates the true ten are 10.0).
+   mean, on the g leading principal axes: a quarter of the columns, in whole cache lines
+   (200,000 x 768: of 48 candidates by 192 coordinates the true ten are 10.0).
 2. One step for all axes, so that errors of scores are equal wherever they come from: bytes
    c = rint(a / step) + 128, step the `TAIL` quantile of |a| over 127.
 3. HNSW of faiss over these bytes (L2: a graph of documents, whatever the metric of queries), of
@@ -22,7 +22,7 @@ from attar.stores.cascade.frame import SAMPLE, sample
 from attar.stores.cascade.projection import Metric, metric_of, principal_axes
 from attar.stores.graph.links import linked
 from attar.stores.kernels.exact import Source, exact_levels
-from attar.stores.kernels.walk import LINE, Graph
+from attar.stores.kernels.walk import LINE, Graph, Turn, turned
 from attar.stores.types import Float32
 
 BLOCK = 8_192
@@ -72,19 +72,16 @@ class Leading:
         return codes
 
     @cached_property
-    def _matrix(self) -> tuple[Float32, Float32]:
-        """Prepared coordinates [e] to axes: matrix [e g] and a constant [g] (l2's column)."""
+    def turn(self) -> Turn:
+        """Prepared coordinates [e] to axes; the constant is l2's column."""
         e = len(self.metric.inverse)
         both = self.metric.queries(np.concatenate([np.eye(e), np.zeros((1, e))]).astype(np.float32))
         inside = both @ self.axes
-        return np.ascontiguousarray(inside[:e] - inside[e]), inside[e]
+        return Turn.of(np.ascontiguousarray((inside[:e] - inside[e]).T), inside[e])
 
-    def queries(self, coords: Float32) -> NDArray[np.int8]:
+    def queries(self, coords: Float32, impl: str = "auto") -> NDArray[np.int8]:
         """Prepared coordinates [m e] as bytes [m g], each query in its own unit."""
-        matrix, constant = self._matrix
-        inside = coords @ matrix + constant
-        unit = np.maximum(np.abs(inside).max(axis=1, keepdims=True), 1e-30) / 127
-        return np.asarray(np.rint(inside / unit), np.int8)
+        return turned(self.turn, coords, impl)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,6 @@ def walked(
     """
     window = max(window, 2 * k)
     pool = Pool(window, min(window, LOOKED * k + LOOKED_MORE), SPARE_TIMES * k + SPARE, k)
-    asked = index.leading.queries(query.coords)
+    asked = index.leading.queries(query.coords, impl)
     found = walk_top(index.graph, index.source, asked, query, pool, allowed, threads, impl)
     return None if len(found.rows) and found.rows.min(initial=0) < 0 else found

@@ -3,6 +3,14 @@
 
 #include "decode.h"
 
+namespace attar {
+
+// sum_j x_j * q_j, x bytes, signed or not.
+using Dot = int32_t (*)(const uint8_t* x, const int16_t* q, int64_t n);
+Dot signed_dot(int32_t level);
+
+}  // namespace attar
+
 ATTAR_API void attar_exact_near(const attar::Source* source, const uint8_t* table,
                                 const int16_t* queries, const float* scale, const float* constant,
                                 int64_t m, const int64_t* rows, int64_t c, int64_t kept,

@@ -3,13 +3,11 @@
 // A row is bytes x (int8 or uint8 codes as they are; of waterfill the levels in units of a 127th of
 // the largest one of their width), a query int16 q with a scale; the sum is an exact int32, so that
 // all levels agree:  near = const + factor * (scale * float32(sum)) - sqnorm.
-#include "decode.h"
+#include "calls.h"
 
 namespace attar {
 
 namespace {
-
-using Dot = int32_t (*)(const uint8_t* x, const int16_t* q, int64_t n);
 
 template <bool SIGNED>
 inline int32_t value(uint8_t x) {
@@ -133,6 +131,8 @@ class Near {
 };
 
 }  // namespace
+
+Dot signed_dot(int32_t level) { return dot_of<true>(level); }
 
 }  // namespace attar
 

@@ -20,7 +20,9 @@ from attar.stores.kernels.walk.graph import LINE as LINE
 from attar.stores.kernels.walk.graph import NOWHERE as NOWHERE
 from attar.stores.kernels.walk.graph import Graph as Graph
 from attar.stores.kernels.walk.graph import Pool as Pool
-from attar.stores.types import Query
+from attar.stores.kernels.walk.turn import Turn as Turn
+from attar.stores.kernels.walk.turn import native_turned, reference_turned
+from attar.stores.types import Float32, Query
 
 
 def walk(
@@ -60,3 +62,9 @@ def walk_top(
     if level is None:
         return reference.top(graph, source, queries, query, pool, allowed)
     return native.top(graph, source, queries, query, pool, allowed, level, thread_count(threads))
+
+
+def turned(turn: Turn, coords: Float32, impl: str = "auto") -> NDArray[np.int8]:
+    """Prepared coordinates [m e] as the bytes [m g] that a walk scores by."""
+    level = native_level(impl)
+    return reference_turned(turn, coords) if level is None else native_turned(turn, coords, level)

@@ -17,7 +17,7 @@ struct Graph {
   int64_t rows, width, degree, entry_count;
 };
 
-using Dot = int32_t (*)(const uint8_t* x, const int8_t* q, int64_t n);
+using Dot8 = int32_t (*)(const uint8_t* x, const int8_t* q, int64_t n);
 
 int32_t portable_dot(const uint8_t* x, const int8_t* q, int64_t n) {
   int32_t sum = 0;
@@ -54,7 +54,7 @@ ATTAR_AVX512 int32_t avx512_dot(const uint8_t* x, const int8_t* q, int64_t n) {
 
 #endif
 
-Dot dot_of(int32_t level) {
+Dot8 dot_of(int32_t level) {
 #ifdef ATTAR_X86
   if (level >= AVX512) return avx512_dot;
   if (level == AVX2) return avx2_dot;
@@ -164,7 +164,7 @@ class Walker {
   }
 
   const Graph& graph_;
-  Dot dot_;
+  Dot8 dot_;
   Pool pool_;
   std::vector<uint64_t> met_;
   std::vector<uint32_t> touched_, fresh_;

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attar.stores.kernels.library import levels
-from attar.stores.kernels.walk import NOWHERE, Graph, Pool, walk, walk_top
+from attar.stores.kernels.walk import NOWHERE, Graph, Pool, Turn, turned, walk, walk_top
 from tests.stores.cascade.worlds import cascade
 
 
@@ -93,3 +93,18 @@ def test_arrays_that_are_no_graph_are_refused():
         walk(good, np.zeros((1, 32), np.int8), 4)
     with pytest.raises(ValueError, match="window is at least 1"):
         walk(good, np.zeros((1, 64), np.int8), 0)
+
+
+@pytest.mark.parametrize("impl", levels())
+@pytest.mark.parametrize(("m", "e", "g"), [(1, 1, 64), (3, 100, 64), (2, 768, 192), (4, 1537, 128)])
+def test_queries_are_turned_as_by_numpy(impl, m, e, g):
+    rng = np.random.default_rng(e)
+    matrix = rng.standard_normal((g, e)).astype(np.float32)
+    turn = Turn.of(matrix, rng.standard_normal(g).astype(np.float32))
+    coords = rng.standard_normal((m, e)).astype(np.float32) * np.float32(3)
+    coords[0] = 0
+    got = turned(turn, coords, impl)
+    np.testing.assert_array_equal(got, turned(turn, coords, "numpy"))
+    exact = coords @ matrix.T + turn.constant
+    unit = np.abs(exact).max(axis=1, keepdims=True) / 127
+    assert np.abs(got - exact / unit).max() < 3  # of 127
