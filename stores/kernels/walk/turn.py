@@ -39,7 +39,7 @@ class Turn:
     @property
     def widest(self) -> int:
         """The largest integer of a query."""
-        return min(WIDEST, (2**31 - 1) // (128 * max(self.rows.shape[1], 1)))
+        return int(min(WIDEST, (2**31 - 1) // (128 * max(self.rows.shape[1], 1))))
 
 
 def reference_turned(turn: Turn, coords: Float32) -> NDArray[np.int8]:
