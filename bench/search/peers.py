@@ -25,7 +25,7 @@ from bench.search.systems import System, systems
 
 SEED = 2
 WANTED = (0.95, 0.99)
-SINGLE, ROUNDS = 64, 5
+SINGLE, ROUNDS = 64, 3
 PICTURE = Path(__file__).parent.parent / "results" / "search_peers.svg"
 
 Point = tuple[Any, float, float]
