@@ -241,7 +241,9 @@ def test_a_store_is_served_refined(make: Make, tmp_path: Path, metric: str) -> N
                 assert known.get(name, score) == pytest.approx(score, abs=1e-6)
         plain = Served(served.engine, served.projection, store.codec, metric)
         assert overlap(plain.search(q, K), want) >= 0.6
-        np.testing.assert_allclose(plain.search(q, 1).scores, want.scores[:, :1], atol=0.2)
+        # Fewer dimensions: scores of another size would be off by more than what is left out.
+        off = np.abs(plain.search(q, 1).scores / want.scores[:, :1] - 1)
+        assert off.mean() <= 0.03 and off.max() <= 0.08
         narrow = {"year": {"$lt": 1995}}
         assert (
             overlap(served.search(q, K, filter=narrow), store.search(q, K, filter=narrow)) >= 0.97
