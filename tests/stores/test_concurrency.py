@@ -100,7 +100,10 @@ def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
     Store.create(path, attar.codec("int8")).close()
     writer = reopen(path, "w")
     forked = writer if mode == "w" else reopen(path)
-    enough, added = threading.Event(), []
+    enough, added = threading.Event(), [0]
+    writer.add(["d0"], documents(1, seed=0), ["text 0"])
+    # A fork in the middle of a first import is Python's own trap; all is imported before.
+    writer.search(documents(1))
 
     def add():
         while not enough.is_set():
