@@ -76,7 +76,7 @@ class FittedAdapter(ABC):
 def unit_rows(x: Float32) -> Float32:
     """Rows [n d] divided by their lengths; zero rows stay zero."""
     norms = np.sqrt(np.einsum("nd,nd->n", x, x))
-    return np.asarray(x / np.maximum(norms, np.float32(1e-12))[:, None])
+    return np.asarray(x / np.maximum(norms, np.float32(1e-12))[:, None], np.float32)
 
 
 class Adapter(ABC):

@@ -8,8 +8,9 @@
    the aim and one; then the smallest share of the cells that reaches the aim.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +18,8 @@ from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.search import Widths, approximate
 from attar.stores.kernels.exact import exact_levels, exact_top
 from attar.stores.types import Float32, Query
+
+Setting = TypeVar("Setting")
 
 QUESTIONS = 64
 RECALLS = (0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
@@ -55,6 +58,12 @@ SHARES = (
 )
 
 
+def least_enough(known: Mapping[float, Setting], recall: float) -> Setting | None:
+    """The setting for the least known recall that is enough."""
+    enough = [one for one in known if one >= recall]
+    return known[min(enough)] if enough else None
+
+
 @dataclass
 class Calibration:
     """Widths by wanted recall, as far as they are known."""
@@ -63,8 +72,7 @@ class Calibration:
 
     def get(self, recall: float) -> Widths | None:
         """Widths for the least known recall that is enough."""
-        enough = [known for known in self.widths if known >= recall]
-        return self.widths[min(enough)] if enough else None
+        return least_enough(self.widths, recall)
 
     def rows(self) -> list[list[Any]]:
         """Plain values, for JSON."""

@@ -4,9 +4,9 @@ import contextlib
 import fcntl
 import os
 import time
-import weakref
 from pathlib import Path
 
+from attar.stores.disk.forking import forgotten_in_children
 from attar.stores.errors import StoreLockedError
 
 NAME = "writer.lock"
@@ -26,8 +26,7 @@ class WriterLock:
         except BaseException:
             self._close()
             raise
-        _HELD.add(self)
-        _register()
+        forgotten_in_children(self)
 
     def _take(self, fd: int, folder: Path, timeout: float) -> None:
         end = time.monotonic() + timeout
@@ -56,14 +55,12 @@ class WriterLock:
 
     def release(self) -> None:
         """Let the next writer in, also while a forked child has not closed its copy yet."""
-        _HELD.discard(self)
         if self._fd is not None:
             fcntl.flock(self._fd, fcntl.LOCK_UN)
         self._close()
 
     def forget(self) -> None:
         """Close a child's copy; unlocking it would unlock the parent."""
-        _HELD.discard(self)
         self._close()
 
     def _close(self) -> None:
@@ -71,19 +68,3 @@ class WriterLock:
             fd, self._fd = self._fd, None
             with contextlib.suppress(OSError):
                 os.close(fd)
-
-
-_HELD: "weakref.WeakSet[WriterLock]" = weakref.WeakSet()
-_REGISTERED: list[bool] = []
-
-
-def _register() -> None:
-    """Register the fork hook once, when the first lock is taken and not at import."""
-    if not _REGISTERED:
-        _REGISTERED.append(True)
-        os.register_at_fork(after_in_child=_forget)
-
-
-def _forget() -> None:
-    for lock in list(_HELD):
-        lock.forget()

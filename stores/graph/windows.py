@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from attar.stores.cascade.calibration import RECALLS, Exam
+from attar.stores.cascade.calibration import RECALLS, Exam, least_enough
 from attar.stores.graph.index import GraphIndex
 from attar.stores.graph.search import walked
 
@@ -24,8 +24,7 @@ class Windows:
 
     def get(self, recall: float) -> int | None:
         """The pool for the least known recall that is enough."""
-        enough = [known for known in self.known if known >= recall]
-        return self.known[min(enough)] if enough else None
+        return least_enough(self.known, recall)
 
     def rows(self) -> list[list[float]]:
         """Plain values, for JSON."""

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 
 import numpy as np
 import pytest
@@ -93,6 +94,31 @@ def test_a_forked_child_is_told_to_open_its_own(tmp_path):
         os.waitpid(child, 0)
 
 
+def test_a_child_that_outlives_a_killed_writer_does_not_hold_its_lock(tmp_path):
+    Store.create(tmp_path / "s", attar.codec("float32")).close()
+    ends, begun = os.pipe()
+    writer = os.fork()
+    if writer == 0:
+        try:
+            store = reopen(tmp_path / "s", "w")
+            if (child := os.fork()) != 0:
+                os.write(begun, str(child).encode())
+            threading.Event().wait(60)
+            store.close()
+        finally:
+            os._exit(0)
+    child = int(os.read(ends, 20))
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+    try:
+        # The child may not have run yet.
+        reopen(tmp_path / "s", "w", timeout=10).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.close(ends)
+        os.close(begun)
+
+
 @pytest.mark.parametrize("mode", "rw")
 def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
     """A child inherits connections in whatever state, and closes them when it ends."""
@@ -118,22 +144,29 @@ def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
             child = os.fork()
             if child == 0:
                 signal.alarm(20)
-                code = 0
-                for use in (
-                    lambda: list(forked.iter()),
-                    lambda: forked.get(["d0"]),
-                    forked.refresh,
-                ):
-                    with contextlib.suppress(StoreError):
-                        use()
-                        code = 1
-                forked.close()
-                forked._library._connection = None
-                del forked, writer
-                gc.collect()
-                with reopen(path) as own:
-                    own.search(documents(1))
-                os._exit(code)
+                code = 2
+                # Whatever it raises, a child never goes on as the test that forked it.
+                try:
+                    used = 0
+                    for use in (
+                        lambda: list(forked.iter()),
+                        lambda: forked.get(["d0"]),
+                        forked.refresh,
+                    ):
+                        with contextlib.suppress(StoreError):
+                            use()
+                            used = 1
+                    forked.close()
+                    forked._library._connection = None
+                    del forked, writer
+                    gc.collect()
+                    with reopen(path) as own:
+                        own.search(documents(1))
+                    code = used
+                except BaseException:
+                    traceback.print_exc()
+                finally:
+                    os._exit(code)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
             with reopen(path) as other:
                 assert [r.text for r in other.iter()] == [f"text {i}" for i in range(len(other))]
