@@ -19,8 +19,8 @@ def machine() -> dict[str, Any]:
     cpuinfo = Path("/proc/cpuinfo")
     text = cpuinfo.read_text() if cpuinfo.exists() else ""
     model = next((x.split(":")[1].strip() for x in text.splitlines() if "model name" in x), "")
-    flags = next((x for x in text.splitlines() if x.startswith("flags")), "")
-    wanted = ("avx2", "avx512f", "avx512_vnni", "amx_int8")
+    flags = next((x for x in text.splitlines() if x.startswith(("flags", "Features"))), "")
+    wanted = ("avx2", "avx512f", "avx512_vnni", "amx_int8", "asimddp")
     return {
         "cpu": model or platform.processor() or platform.machine(),
         "isa": [flag for flag in wanted if f" {flag}" in flags],

@@ -72,7 +72,7 @@ class StoreReading:
             Threads over blocks of rows; None takes the CPUs. Never changes an exact result.
         impl
             auto, numpy (the same results, slower), native, or a level of it: portable, avx2,
-            avx512vnni, amx.
+            avx512vnni, amx, and on 64-bit Arm neon (with dot products).
         offset
             Leave out that many best hits: the next page. On a reader's snapshot pages neither
             overlap nor miss anything.

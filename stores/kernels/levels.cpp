@@ -1,4 +1,4 @@
-// Which instruction sets this CPU has, asked by CPUID bits and never by model name.
+// Which instruction sets this CPU has, asked by feature bits and never by model name.
 #include "native.h"
 
 #ifdef ATTAR_TILES
@@ -7,7 +7,30 @@
 #include <unistd.h>
 #endif
 
+#if defined(ATTAR_ARM) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#elif defined(ATTAR_ARM) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
+
 namespace {
+
+#ifdef ATTAR_ARM
+
+bool dot_product() {
+#if defined(__linux__)
+  return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;
+#elif defined(__APPLE__)
+  int32_t has = 0;
+  size_t bytes = sizeof has;
+  return sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &bytes, nullptr, 0) == 0 && has != 0;
+#else
+  return false;
+#endif
+}
+
+#endif
 
 #ifdef ATTAR_TILES
 
@@ -41,6 +64,9 @@ ATTAR_API int32_t attar_levels() {
     return levels;
   }
   levels |= 1 << attar::AVX512;
+#endif
+#ifdef ATTAR_ARM
+  if (dot_product()) levels |= 1 << attar::NEON;
 #endif
 #ifdef ATTAR_TILES
   if (tiles()) levels |= 1 << attar::AMX;

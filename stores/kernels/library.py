@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 ABI = 12
 """Grows by one with every change of a signature or a struct; `levels.cpp` has the same number."""
 
-LEVELS = ("portable", "avx2", "avx512vnni", "amx")
-"""Names of the instruction set levels; the index is the level's number in C++."""
+LEVELS = ("portable", "avx2", "avx512vnni", "amx", "neon")
+"""Names of the instruction set levels; the index is the level's number in C++. Arm has its own."""
 
 IMPLS = ("auto", "native", "numpy", "triton", *LEVELS)
 """What `impl=` may say: a level forces native code on that level."""

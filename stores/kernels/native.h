@@ -1,7 +1,7 @@
 // What every kernel shares: the instruction set levels and a top-k heap with the order of hits.
 //
 // No file is compiled for a particular CPU. Functions name their instruction set themselves
-// (ATTAR_AVX2, ATTAR_AVX512, ATTAR_AMX) and are called only when CPUID reports it.
+// (ATTAR_AVX2, ATTAR_AVX512, ATTAR_AMX, ATTAR_DOTPROD) and are called only when the CPU reports it.
 #pragma once
 
 #include <algorithm>
@@ -28,6 +28,18 @@
 #endif
 #endif
 
+// Every 64-bit Arm has NEON. The level asks for the dot product of bytes too, which all but the first
+// of them have, so that it is one; half precision and permutations are of the base.
+#if defined(__GNUC__) && defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define ATTAR_ARM 1
+#include <arm_neon.h>
+#if defined(__clang__)
+#define ATTAR_DOTPROD __attribute__((target("dotprod")))
+#else  // gcc's intrinsics are inlined only where the architecture is theirs, too
+#define ATTAR_DOTPROD __attribute__((target("arch=armv8.2-a+dotprod")))
+#endif
+#endif
+
 #if defined(_WIN32)
 #define ATTAR_API extern "C" __declspec(dllexport)
 #else
@@ -36,7 +48,8 @@
 
 namespace attar {
 
-enum Level : int32_t { PORTABLE = 0, AVX2 = 1, AVX512 = 2, AMX = 3, LEVELS = 4 };
+// Within one architecture a higher number is a better level.
+enum Level : int32_t { PORTABLE = 0, AVX2 = 1, AVX512 = 2, AMX = 3, NEON = 4, LEVELS = 5 };
 
 struct Hit {
   float score;

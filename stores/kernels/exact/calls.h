@@ -8,6 +8,10 @@ namespace attar {
 // sum_j x_j * q_j, x bytes, signed or not.
 using Dot = int32_t (*)(const uint8_t* x, const int16_t* q, int64_t n);
 Dot signed_dot(int32_t level);
+#ifdef ATTAR_ARM
+int32_t neon_signed_dot(const uint8_t* x, const int16_t* q, int64_t n);
+int32_t neon_unsigned_dot(const uint8_t* x, const int16_t* q, int64_t n);
+#endif
 
 }  // namespace attar
 

@@ -23,22 +23,7 @@ T load(const uint8_t* at) {
 
 const uint8_t* row_of(const Source& s, int64_t row) { return s.code + row * s.stride; }
 
-// Columns [from, width) of a row; the vector loops leave the rest of a row to it.
-void rest(const Source& s, int64_t row, float* y, int from) {
-  const uint8_t* x = row_of(s, row);
-  for (int j = from; j < s.width; ++j) {
-    switch (s.kind) {
-      case FLOAT32: y[j] = load<float>(x + 4 * j); break;
-      case FLOAT16: y[j] = half_to_float(load<uint16_t>(x + 2 * j)); break;
-      case BFLOAT16: y[j] = from_bits(uint32_t{load<uint16_t>(x + 2 * j)} << 16); break;
-      case INT8: y[j] = static_cast<float>(static_cast<int8_t>(x[j])); break;
-      case UINT8: y[j] = static_cast<float>(x[j]); break;
-      default: y[j] = s.table[x[j]]; break;
-    }
-  }
-}
-
-void portable_row(const Source& s, int64_t row, float* y) { rest(s, row, y, 0); }
+void portable_row(const Source& s, int64_t row, float* y) { decode_rest(s, row, y, 0); }
 
 void portable_dots(const float* q, const float* y, int64_t width, int rows, float* out) {
   for (int r = 0; r < rows; ++r, y += width) {
@@ -145,7 +130,7 @@ ATTAR_AVX2 void avx2_row(const Source& s, int64_t row, float* y) {
   const uint8_t* x = row_of(s, row);
   int j = 0;
   for (; j + 8 <= s.width; j += 8) _mm256_storeu_ps(y + j, wide8<KIND>(x, j));
-  rest(s, row, y, j);
+  decode_rest(s, row, y, j);
 }
 
 ATTAR_AVX2 inline __m256i load32(const uint8_t* at) {
@@ -175,7 +160,7 @@ ATTAR_AVX512 void avx512_row(const Source& s, int64_t row, float* y) {
   const uint8_t* x = row_of(s, row);
   int j = 0;
   for (; j + 16 <= s.width; j += 16) _mm512_storeu_ps(y + j, wide16<KIND>(x, j));
-  rest(s, row, y, j);
+  decode_rest(s, row, y, j);
 }
 
 #endif  // ATTAR_X86
@@ -191,6 +176,20 @@ float half_to_float(uint16_t half) {
   }
   const uint32_t wide = exponent == 31 ? 0xffu : exponent + 112;
   return from_bits(sign | wide << 23 | fraction << 13);
+}
+
+void decode_rest(const Source& s, int64_t row, float* y, int from) {
+  const uint8_t* x = row_of(s, row);
+  for (int j = from; j < s.width; ++j) {
+    switch (s.kind) {
+      case FLOAT32: y[j] = load<float>(x + 4 * j); break;
+      case FLOAT16: y[j] = half_to_float(load<uint16_t>(x + 2 * j)); break;
+      case BFLOAT16: y[j] = from_bits(uint32_t{load<uint16_t>(x + 2 * j)} << 16); break;
+      case INT8: y[j] = static_cast<float>(static_cast<int8_t>(x[j])); break;
+      case UINT8: y[j] = static_cast<float>(x[j]); break;
+      default: y[j] = s.table[x[j]]; break;
+    }
+  }
 }
 
 const Kernels& kernels(int32_t level) {
@@ -217,6 +216,8 @@ const Kernels& kernels(int32_t level) {
   static const bool has_vbmi = __builtin_cpu_supports("avx512vbmi");
   if (level >= AVX512) return has_vbmi ? vbmi : avx512;
   if (level == AVX2) return avx2;
+#elif defined(ATTAR_ARM)
+  if (level == NEON) return neon_kernels();
 #else
   (void)level;
 #endif

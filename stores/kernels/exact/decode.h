@@ -72,6 +72,8 @@ inline void fetch(const Source& s, int64_t row) {
 
 const Kernels& kernels(int32_t level);
 float half_to_float(uint16_t half);
+// Columns [from, width) of a row; the vector loops leave the rest of a row to it.
+void decode_rest(const Source&, int64_t row, float* y, int from);
 void decode_waterfill(const Source&, int64_t row, float* y);
 // The number of the level of every dimension in `fine`, int32 [width]; no plane may be dropped.
 void waterfill_places(const Source&, int64_t row, int32_t* places);
@@ -80,6 +82,9 @@ void decode_waterfill_avx512(const Source&, int64_t row, float* y);
 void decode_waterfill_vbmi(const Source&, int64_t row, float* y);
 // Levels in a byte each instead of four: table uint8 [levels + 512], width a multiple of 64.
 void waterfill_bytes_vbmi(const Source&, int64_t row, const uint8_t* table, uint8_t* y);
+#endif
+#ifdef ATTAR_ARM
+const Kernels& neon_kernels();
 #endif
 
 }  // namespace attar

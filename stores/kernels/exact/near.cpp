@@ -65,6 +65,9 @@ Dot dot_of(int32_t level) {
   if (level >= AVX512) return avx512_dot<SIGNED>;
   if (level == AVX2) return avx2_dot<SIGNED>;
 #endif
+#ifdef ATTAR_ARM
+  if (level == NEON) return SIGNED ? neon_signed_dot : neon_unsigned_dot;
+#endif
   (void)level;
   return portable_dot<SIGNED>;
 }

@@ -172,14 +172,17 @@ ATTAR_API int32_t attar_rotation_tiles() {
 }
 
 // out [n width] = (x [n dim] - mean [dim]) times a matrix in tiles, where they can be used.
+#ifdef ATTAR_BF16_TILES
 ATTAR_API void attar_rotate(int32_t threads, int64_t n, int64_t dim, int64_t width, const float* x,
                             const float* mean, const uint16_t* matrix, float* out) {
-#ifdef ATTAR_BF16_TILES
   const attar::Rotation r{dim, width, (dim + attar::DEPTH - 1) / attar::DEPTH,
                           (width + attar::SIDE - 1) / attar::SIDE, x, mean, matrix, out};
   attar::parallel((n + attar::CHUNK - 1) / attar::CHUNK, threads,
                   [&](int64_t, int64_t first, int64_t last) {
                     attar::rotate(r, first * attar::CHUNK, std::min(n, last * attar::CHUNK));
                   });
-#endif
 }
+#else
+ATTAR_API void attar_rotate(int32_t, int64_t, int64_t, int64_t, const float*, const float*,
+                            const uint16_t*, float*) {}
+#endif

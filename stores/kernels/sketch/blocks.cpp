@@ -469,6 +469,8 @@ const SketchKernels& sketch_kernels(int32_t level) {
 #endif
   if (level == AVX512) return avx512;
   if (level == AVX2) return avx2;
+#elif defined(ATTAR_ARM)
+  if (level == NEON) return neon_sketch_kernels();
 #else
   (void)level;
 #endif

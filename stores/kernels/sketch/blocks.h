@@ -174,6 +174,10 @@ void amx_tiled(const Blocks& blocks, int64_t first, int64_t last, const int8_t* 
                const Slot* slots, int64_t count);
 #endif
 
+#ifdef ATTAR_ARM
+const SketchKernels& neon_sketch_kernels();
+#endif
+
 const SketchKernels& sketch_kernels(int32_t level);
 
 }  // namespace attar

@@ -4,6 +4,9 @@
 #ifdef ATTAR_X86
 #include "avx512.h"
 #endif
+#ifdef ATTAR_ARM
+#include "../neon.h"
+#endif
 
 namespace attar {
 
@@ -84,6 +87,24 @@ ATTAR_AVX512 void avx512(const Search& s, int64_t first, int64_t last) {
 }
 #endif
 
+#ifdef ATTAR_ARM
+struct Neon : Portable {
+  static inline uint16_t lesser(const float* low, const float* low_dist, const float* high,
+                                const float* high_dist, float* next) {
+    uint32x4_t less[4];
+    for (int r = 0; r < ROWS; r += 4) {
+      const float32x4_t a = vaddq_f32(vld1q_f32(low + r), vld1q_f32(low_dist + r));
+      const float32x4_t b = vaddq_f32(vld1q_f32(high + r), vld1q_f32(high_dist + r));
+      less[r / 4] = vcltq_f32(b, a);
+      vst1q_f32(next + r, vbslq_f32(less[r / 4], b, a));
+    }
+    return bits16(less);
+  }
+};
+
+void neon(const Search& s, int64_t first, int64_t last) { search<Neon>(s, first, last); }
+#endif
+
 }  // namespace
 
 }  // namespace attar
@@ -107,6 +128,9 @@ ATTAR_API void attar_trellis_quantise(
 #ifdef ATTAR_X86
                     if (level >= attar::AVX512) return attar::avx512(s, from, to);
                     if (level >= attar::AVX2) return attar::avx2(s, from, to);
+#endif
+#ifdef ATTAR_ARM
+                    if (level == attar::NEON) return attar::neon(s, from, to);
 #endif
                     attar::portable(s, from, to);
                   });

@@ -14,7 +14,7 @@ struct Portable {
   // The gain of each row that is expected to leave the least error; x becomes x / gain.
   static ATTAR_INLINE void choose_gains(const Search& s, float* __restrict x,
                                           int32_t* __restrict best) {
-    float least[ROWS];
+    float least[ROWS] = {};
     for (int k = 0; k < s.gains; ++k) {
       const float inverse = s.inverse[k];
       float sum[ROWS] = {};

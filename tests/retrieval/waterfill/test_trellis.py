@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from attar.retrieval.levels import DISTORTION, TAPS, level_tables
-from attar.stores.kernels.library import levels
+from attar.stores.kernels.library import LEVELS, levels
 from attar.stores.kernels.trellis import quantise
 from attar.stores.layouts.waterfill import Waterfill, fine_start
 from attar.stores.types import Codes
@@ -58,7 +58,7 @@ def test_far_outside_the_levels_the_outermost_is_taken() -> None:
     assert (np.abs(y) >= layout.fine[fine_start(3) :][-4]).all()
 
 
-@pytest.mark.parametrize("impl", ["portable", "avx2", "avx512vnni", "amx"])
+@pytest.mark.parametrize("impl", LEVELS)
 @pytest.mark.parametrize(("n", "dim"), [(1, 1), (1, 40), (63, 7), (100, 88), (513, 200)])
 def test_native_search_gives_the_same_bits(impl: str, n: int, dim: int) -> None:
     if impl not in levels():

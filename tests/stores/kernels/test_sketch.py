@@ -204,6 +204,19 @@ def test_cells_equal_reference(n, s, t, cells, wide, level):
         assert got[1] == wanted[1]
 
 
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("wide", [True, False])
+def test_ties_go_to_the_first_positions_whatever_cell_comes_first(wide, level):
+    n, s, cells = 3200, 16, 16
+    starts, order = arranged(np.arange(n) % cells, cells)
+    codes = empty_codes(n, s, 0, starts, order)
+    sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
+    last_first = np.arange(cells, dtype=np.int32)[None, ::-1]
+    query = quantized(np.ones((1, s), np.float32), s, wide, last_first, np.zeros((1, cells)))
+    got = sketch_top(codes, query, 50, impl=level)
+    np.testing.assert_array_equal(as_sets(got)[0][0], np.arange(50))
+
+
 def test_offsets_beyond_the_integers_are_scaled():
     codes = celled(300, 8, 2, 3, seed=1)
     weights = np.full((2, 10), 1e-6, np.float32)
