@@ -49,6 +49,12 @@ struct Source {
   const Planes* planes;
 };
 
+// Where the levels of a width begin.
+inline const float* waterfill_levels(const Planes& p, int width) {
+  const int left = std::max(width - p.dropped, 0);
+  return p.dropped ? p.coarse + (1 << width) - 2 + (1 << left) : p.fine + (2 << width) - 4;
+}
+
 using Decode = void (*)(const Source&, int64_t row, float* y);
 using Dots = void (*)(const float* q, const float* y, int64_t width, int rows, float* out);
 
@@ -85,6 +91,9 @@ void waterfill_bytes_vbmi(const Source&, int64_t row, const uint8_t* table, uint
 #endif
 #ifdef ATTAR_ARM
 const Kernels& neon_kernels();
+void decode_waterfill_neon(const Source&, int64_t row, float* y);
+// As waterfill_bytes_vbmi.
+void waterfill_bytes_neon(const Source&, int64_t row, const uint8_t* table, uint8_t* y);
 #endif
 
 }  // namespace attar

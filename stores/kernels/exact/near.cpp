@@ -90,6 +90,12 @@ class Bytes {
       return row_.data();
     }
 #endif
+#ifdef ATTAR_ARM
+    if (level_ == NEON) {
+      waterfill_bytes_neon(source_, row, table_, row_.data());
+      return row_.data();
+    }
+#endif
     waterfill_places(source_, row, places_.data());
     for (int j = 0; j < source_.width; ++j) row_[j] = table_[places_[j]];
     return row_.data();

@@ -139,7 +139,7 @@ const Kernels& neon_kernels() {
   static const Kernels neon = {
       {neon_row<FLOAT32>, neon_row<FLOAT16>, neon_row<BFLOAT16>, neon_row<FLOAT8_E4M3>,
        neon_row<FLOAT8_E5M2>, neon_row<FLOAT8_E3M4>, neon_row<INT8>, neon_row<UINT8>,
-       decode_waterfill},
+       decode_waterfill_neon},
       neon_dots};
   return neon;
 }

@@ -51,8 +51,7 @@ struct Table {
   int low;
 
   Table(const Planes& p, int width) {
-    const int left = std::max(width - p.dropped, 0);
-    levels = p.dropped ? p.coarse + (1 << width) - 2 + (1 << left) : p.fine + (2 << width) - 4;
+    levels = waterfill_levels(p, width);
     low = std::max(p.dropped, 1);
   }
 };
