@@ -123,6 +123,9 @@ def test_a_child_that_outlives_a_killed_writer_does_not_hold_its_lock(tmp_path):
 def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
     """A child inherits connections in whatever state, and closes them when it ends."""
     path = tmp_path / "s"
+    # A child collects what this test made, not all that a test run has loaded: that took seconds.
+    gc.collect()
+    gc.freeze()
     Store.create(path, attar.codec("int8")).close()
     writer = reopen(path, "w")
     forked = writer if mode == "w" else reopen(path)
@@ -173,6 +176,7 @@ def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
     finally:
         enough.set()
         thread.join()
+        gc.unfreeze()
     forked.refresh()
     assert len(forked) == len(added) > 0
     assert writer.verify().problems == ()

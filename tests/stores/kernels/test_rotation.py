@@ -23,7 +23,7 @@ def test_within_its_bound_of_the_exact_product(n: int, dim: int, width: int, imp
     assert (np.abs(got - exact) <= bound + 1e-6).all()
 
 
-@pytest.mark.skipif(not has_tiles(), reason="missing hardware: no AMX bfloat16 tiles")
+@pytest.mark.skipif(not has_tiles(), reason="no AMX bfloat16 tiles on this machine")
 def test_a_row_does_not_depend_on_the_others() -> None:
     rng = np.random.default_rng(1)
     x = rng.normal(size=(150, 70)).astype(np.float32)
