@@ -81,6 +81,7 @@ def test_the_level_runs_where_the_dot_product_is(built, cpu, wanted):
         ("max", "not avx and not amx and not calibration", 600),
         ("cortex-a53", "portable and not cascade and not refined", 250),
     ],
+    ids=["with-dot-product", "without"],
 )
 def test_the_tests_of_the_kernels_pass_on_arm(built, cpu, chosen, least):
     """Every level that this CPU has equals numpy on this machine, bit for bit."""
