@@ -22,6 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.context.cache.codec import Codec, Float8, Floats
+from attar.stores.disk.connections import connect
+from attar.stores.disk.forking import no_fork
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,7 +95,7 @@ class SegmentCache:
             # Journals of SQLite take the mode of their database.
             os.close(os.open(folder / "index.sqlite", os.O_RDWR | os.O_CREAT, 0o600))
         name = ":memory:" if folder is None else str(folder / "index.sqlite")
-        self._db = sqlite3.connect(name, check_same_thread=False, timeout=60, isolation_level=None)
+        self._db = connect(name, check_same_thread=False, timeout=60, isolation_level=None)
         try:
             self._open(folder)
         except sqlite3.DatabaseError as error:
@@ -275,14 +277,18 @@ class SegmentCache:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        """One writer at a time, also between processes."""
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._db
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        """One writer at a time, also between processes.
+
+        A fork waits for the end: another cache of this process may wait for it inside SQLite.
+        """
+        with no_fork:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
 
 
 def _checksum(codes: NDArray[np.uint8]) -> bytes:

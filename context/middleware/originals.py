@@ -11,6 +11,9 @@ from collections.abc import Callable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 
+from attar.stores.disk.connections import connect
+from attar.stores.disk.forking import no_fork
+
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS secret (value BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS originals (
@@ -46,7 +49,7 @@ class Originals:
         self._lock = threading.Lock()
         if path is not None:
             _private_file(Path(path))
-        self._db = sqlite3.connect(str(path or ":memory:"), check_same_thread=False)
+        self._db = connect(str(path or ":memory:"), check_same_thread=False)
         # What is forgotten is also overwritten in the file.
         self._db.execute("PRAGMA secure_delete = ON")
         with self._transaction() as db:
@@ -108,7 +111,8 @@ class Originals:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._db:
+        # A fork waits for the end: another one with this file may wait for it inside SQLite.
+        with no_fork, self._lock, self._db:
             yield self._db
 
 

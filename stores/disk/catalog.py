@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from attar.stores.disk import connections
 from attar.stores.disk.handles import connect_file
 from attar.stores.errors import (
     CorruptStoreError,
@@ -117,7 +118,7 @@ def create(
     folder: Path, meta: dict[str, Any], codec: tuple[str, str, int, int] | None = None
 ) -> None:
     """Make an empty catalog in `folder`; `codec` is the row of a fitted codec."""
-    connection = sqlite3.connect(folder / NAME, isolation_level=None)
+    connection = connections.connect(folder / NAME, isolation_level=None)
     try:
         connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
         connection.execute("PRAGMA journal_mode=WAL")

@@ -1,10 +1,12 @@
 """Forks while other threads use stores.
 
-SQLite has mutexes of its own, its allocator's among them. A child that is forked while another
-thread is inside one waits for ever at its first use of SQLite, be it to open a store of its own or
-because the garbage collector closes a connection that it inherited. Hence a fork waits until no
-thread of this process is inside a store, and a child never closes what it inherited, but for its
-copies of writers' locks, which would keep other writers out.
+A child has one thread, and whatever another thread of the parent was in the middle of stays so in
+it for ever: SQLite's mutexes, its allocator's among them, which a child then waits for at its first
+use of SQLite, or a table of ours between two steps. Hence one rule: what a child must find whole
+happens inside `no_fork`. Connections of `disk.connections` are, whatever is called on them.
+
+A child never closes connections that it inherited, but its copies of writers' locks, which would
+keep other writers out.
 """
 
 import ctypes
@@ -12,18 +14,13 @@ import logging
 import os
 import sqlite3
 import threading
-import time
 import weakref
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 logger = logging.getLogger(__name__)
 
 PATIENCE = 10.0
 """Seconds that a fork waits; a longer operation is then forked in the middle, as it always was."""
-_STEP = 0.05
-
-Lock = TypeVar("Lock", threading.Lock, threading.RLock)
-"""What keeps threads apart inside SQLite."""
 
 
 class Forgetful(Protocol):
@@ -33,69 +30,99 @@ class Forgetful(Protocol):
         """Drop the child's copy, without a change for the parent."""
 
 
-_ENTRY = threading.Lock()
-_LOCKS: "weakref.WeakSet[threading.Lock | threading.RLock]" = weakref.WeakSet()
+class NoFork:
+    """`with no_fork:` runs between forks: they wait until no other thread is inside.
+
+    Threads that are inside run side by side, and may enter again while a fork waits for them. Take
+    other locks inside only: who is inside must never wait for a thread that waits to enter.
+    """
+
+    def __init__(self) -> None:
+        self._inside: dict[int, int] = {}
+        """How often each thread that is inside has entered; each changes its own entry only."""
+        self._forking = False
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        me = threading.get_ident()
+        depth = self._inside.get(me, 0)
+        self._inside[me] = depth + 1
+        # Only now: a fork that begins later sees this thread, of one that began it must know.
+        if self._forking and not depth:
+            self._stand_back(me)
+
+    def _stand_back(self, me: int) -> None:
+        del self._inside[me]
+        with self._changed:
+            self._changed.notify_all()
+            while self._forking:
+                self._changed.wait()
+            self._inside[me] = 1
+
+    def __exit__(self, *_: object) -> None:
+        me = threading.get_ident()
+        depth = self._inside[me] - 1
+        if depth:
+            self._inside[me] = depth
+            return
+        del self._inside[me]
+        if self._forking:
+            with self._changed:
+                self._changed.notify_all()
+
+    def before_fork(self) -> None:
+        """Be the only thread inside, and keep others out from now on."""
+        me = threading.get_ident()
+        with self._changed:
+            while self._forking:
+                self._changed.wait()
+            self._inside[me] = self._inside.get(me, 0) + 1
+            self._forking = True
+            alone = self._changed.wait_for(lambda: len(self._inside) == 1, PATIENCE)
+        if not alone:
+            logger.warning("A store was in use for %g s: the fork does not wait longer.", PATIENCE)
+
+    def after_fork(self) -> None:
+        """Let others in again."""
+        with self._changed:
+            self._forking = False
+            self._changed.notify_all()
+        self.__exit__()
+
+    def begin_child(self) -> None:
+        """Only this thread is left, and maybe a lock that another one held."""
+        me = threading.get_ident()
+        self._inside = {me: self._inside[me]}
+        self._changed = threading.Condition()
+        self.after_fork()
+
+
+no_fork = NoFork()
 _CONNECTIONS: "weakref.WeakSet[sqlite3.Connection]" = weakref.WeakSet()
 _FORGETFUL: "weakref.WeakSet[Forgetful]" = weakref.WeakSet()
-_HELD: list["threading.Lock | threading.RLock"] = []
-
-
-def held_over_forks(lock: Lock) -> Lock:
-    """The lock, which a fork takes first: in the child it is free and what it guards is whole."""
-    with _ENTRY:
-        _LOCKS.add(lock)
-    return lock
 
 
 def never_closed_in_children(connection: sqlite3.Connection) -> None:
     """Keep a child's copy as it is until the child ends."""
-    with _ENTRY:
+    with no_fork:
         _CONNECTIONS.add(connection)
 
 
 def forgotten_in_children(owner: Forgetful) -> None:
     """Call `forget` of a child's copy when the child begins."""
-    with _ENTRY:
+    with no_fork:
         _FORGETFUL.add(owner)
 
 
-def _wait() -> None:
-    _ENTRY.acquire()
-    end = time.monotonic() + PATIENCE
-    # All or none: a thread inside one store may be waiting for another.
-    while not _take_all():
-        if time.monotonic() >= end:
-            logger.warning("A store was in use for %g s: the fork does not wait longer.", PATIENCE)
-            return
-        time.sleep(0)
-
-
-def _take_all() -> bool:
-    for lock in list(_LOCKS):
-        if not lock.acquire(timeout=_STEP):
-            _release()
-            return False
-        _HELD.append(lock)
-    return True
-
-
-def _release() -> None:
-    while _HELD:
-        _HELD.pop().release()
-
-
-def _go_on() -> None:
-    _release()
-    _ENTRY.release()
-
-
-def _begin() -> None:
+def _begin_child() -> None:
     for connection in list(_CONNECTIONS):
         # One reference too many: no collector and no end of the interpreter closes it.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
     for owner in list(_FORGETFUL):
         owner.forget()
-    _go_on()
+    no_fork.begin_child()
 
 
-os.register_at_fork(before=_wait, after_in_parent=_go_on, after_in_child=_begin)
+os.register_at_fork(
+    before=no_fork.before_fork, after_in_parent=no_fork.after_fork, after_in_child=_begin_child
+)

@@ -13,7 +13,8 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from attar.stores.disk.forking import held_over_forks, never_closed_in_children
+from attar.stores.disk.connections import Connection
+from attar.stores.disk.forking import no_fork
 
 _CHUNK = 1 << 20
 _Inode = tuple[int, int]
@@ -27,12 +28,13 @@ class _Users:
     fd: int | None = None
 
 
-_GUARD = held_over_forks(threading.Lock())
+# Reentrant, for the garbage collector may close a connection anywhere.
+_GUARD = threading.RLock()
 _USED: dict[_Inode, _Users] = {}
 
 
 def _enter(path: Path) -> _Inode:
-    with _GUARD:
+    with no_fork, _GUARD:
         found = path.stat()
         inode = (found.st_dev, found.st_ino)
         _USED.setdefault(inode, _Users()).count += 1
@@ -40,7 +42,7 @@ def _enter(path: Path) -> _Inode:
 
 
 def _leave(inode: _Inode) -> None:
-    with _GUARD:
+    with no_fork, _GUARD:
         users = _USED[inode]
         users.count -= 1
         if not users.count:
@@ -49,7 +51,7 @@ def _leave(inode: _Inode) -> None:
                 os.close(users.fd)
 
 
-class CatalogConnection(sqlite3.Connection):
+class CatalogConnection(Connection):
     """A connection that counts as a user of its file until it is closed."""
 
     _inode: _Inode | None = None
@@ -66,18 +68,16 @@ def connect_file(path: Path, mode: str) -> CatalogConnection:
     """Open an existing SQLite file; mode "ro" or "rw". Transactions are explicit."""
     inode = _enter(path)
     try:
-        connection = sqlite3.connect(
+        connection = CatalogConnection(
             f"{path.resolve().as_uri()}?mode={mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
-            factory=CatalogConnection,
         )
     except BaseException:
         _leave(inode)
         raise
     connection._inode = inode
-    never_closed_in_children(connection)
     return connection
 
 
@@ -92,7 +92,7 @@ def file_crc(path: Path) -> tuple[int, int]:
     """Size and crc32 of a file that SQLite may have open."""
     inode = _enter(path)
     try:
-        with _GUARD:
+        with no_fork, _GUARD:
             users = _USED[inode]
             if users.fd is None:
                 users.fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

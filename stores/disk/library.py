@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 from attar.stores.budget import check_budget, share
 from attar.stores.disk import catalog
 from attar.stores.disk.catalog import SegmentRow
-from attar.stores.disk.forking import held_over_forks
 from attar.stores.disk.handles import is_current
 from attar.stores.disk.seal import check_seal, read_seal
 from attar.stores.disk.segment import Segment
@@ -56,7 +55,7 @@ class Library:
         self.folder = folder
         self._budget = budget
         self.write = write
-        self._guard = held_over_forks(threading.RLock())
+        self._guard = threading.RLock()
         self.writing = threading.RLock()
         self.patient_from = 0
         """Size of the log at which to wait for readers again; see `disk.log`."""
@@ -289,7 +288,9 @@ class Library:
                     "SELECT row, id, text, metadata, crc FROM documents "
                     f"WHERE id IN ({marks(chunk)})"
                 )
-                found.update((r[1], self._record(*r)) for r in connection.execute(sql, chunk))
+                found.update(
+                    (r[1], self._record(*r)) for r in connection.execute(sql, chunk).fetchall()
+                )
         return [found[name] for name in ids if name in found]
 
     def after(self, slot: int, count: int) -> list[tuple[int, Record]]:

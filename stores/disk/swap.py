@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from attar.stores.disk import catalog
+from attar.stores.disk import catalog, connections
 from attar.stores.disk.durable import fsync_folder
 from attar.stores.disk.handles import file_crc
 from attar.stores.disk.seal import Seal, write_seal
@@ -39,7 +39,7 @@ def replace_catalog(
     draft.mkdir()
     try:
         catalog.create(draft, meta)
-        connection = sqlite3.connect(draft / catalog.NAME, isolation_level=None)
+        connection = connections.connect(draft / catalog.NAME, isolation_level=None)
         try:
             connection.execute("PRAGMA synchronous=FULL")
             connection.execute("BEGIN IMMEDIATE")

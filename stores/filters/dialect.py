@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from attar.stores.disk.connections import connect
 from attar.stores.errors import CorruptStoreError
 from attar.stores.filters.attributes import ELEMENT, NUMBER, STRING, typed
 
@@ -51,7 +52,7 @@ def check_filter(filter: object) -> None:
     def nothing() -> Slots:
         return np.zeros(0, np.int64)
 
-    connection = sqlite3.connect(":memory:")
+    connection = connect(":memory:")
     try:
         connection.execute("CREATE TABLE attributes(key, type, value, row)")
         _Question(connection, nothing).group(filter, 0)

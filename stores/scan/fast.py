@@ -18,7 +18,7 @@ from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
 from attar.stores.cascade.saved import Shelf
 from attar.stores.cascade.search import Widths, approximate, certified
-from attar.stores.disk.forking import held_over_forks
+from attar.stores.disk.forking import no_fork
 from attar.stores.disk.segment import Segment
 from attar.stores.graph.index import GraphIndex
 from attar.stores.graph.saved import load_graph
@@ -125,16 +125,16 @@ class Scanner:
 
 
 _SCANNERS: WeakKeyDictionary[Segment, Scanner] = WeakKeyDictionary()
-_LOCK = held_over_forks(threading.Lock())
+_LOCK = threading.Lock()
 
 
 def scanner(part: Part) -> Scanner:
     """The scanner of a part's segment."""
-    with _LOCK:
+    with no_fork, _LOCK:
         found = _SCANNERS.get(part.segment)
     if found is None:
         found = Scanner(part)
-        with _LOCK:
+        with no_fork, _LOCK:
             found = _SCANNERS.setdefault(part.segment, found)
     return found
 

@@ -2,10 +2,9 @@
 
 import secrets
 import shutil
-import sqlite3
 from pathlib import Path
 
-from attar.stores.disk import catalog
+from attar.stores.disk import catalog, connections
 from attar.stores.disk.durable import explained, fsync_folder, write_file
 from attar.stores.disk.handles import file_crc
 from attar.stores.disk.library import CODECS, SEGMENTS, Library, codec_hash
@@ -49,7 +48,7 @@ def _copy(library: Library, draft: Path) -> None:
     with library.guard:
         snapshot = library.snapshot
         with library.reading() as connection:
-            copy = sqlite3.connect(draft / catalog.NAME)
+            copy = connections.connect(draft / catalog.NAME)
             try:
                 connection.backup(copy)
                 copy.execute("PRAGMA wal_checkpoint(TRUNCATE)")

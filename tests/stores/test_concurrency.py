@@ -4,12 +4,16 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import attar
+from attar.stores.disk import connections, forking
+from attar.stores.disk.forking import no_fork
 from attar.stores.errors import StoreError
 from attar.stores.store import Store
 from tests.stores import load
@@ -119,69 +123,197 @@ def test_a_child_that_outlives_a_killed_writer_does_not_hold_its_lock(tmp_path):
         os.close(begun)
 
 
-@pytest.mark.parametrize("mode", "rw")
-def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode):
-    """A child inherits connections in whatever state, and closes them when it ends."""
-    path = tmp_path / "s"
-    # A child collects what this test made, not all that a test run has loaded: that took seconds.
-    gc.collect()
-    gc.freeze()
-    Store.create(path, attar.codec("int8")).close()
-    writer = reopen(path, "w")
-    forked = writer if mode == "w" else reopen(path)
-    enough, added = threading.Event(), [0]
-    writer.add(["d0"], documents(1, seed=0), ["text 0"])
-    # A fork in the middle of a first import is Python's own trap; all is imported before.
-    writer.search(documents(1))
+@contextlib.contextmanager
+def busy(*steps):
+    """Threads that repeat one step each until the block ends."""
+    enough, errors = threading.Event(), []
 
-    def add():
-        while not enough.is_set():
-            i = len(added)
-            writer.add([f"d{i}"], documents(1, seed=i), [f"text {i}"])
-            added.append(i)
+    def repeat(step):
+        try:
+            while not enough.is_set():
+                step()
+        except BaseException as error:
+            errors.append(error)
 
-    thread = threading.Thread(target=add)
-    thread.start()
+    threads = [threading.Thread(target=repeat, args=(step,)) for step in steps]
+    for thread in threads:
+        thread.start()
     try:
-        for _ in range(30):
-            child = os.fork()
-            if child == 0:
-                signal.alarm(20)
-                code = 2
-                # Whatever it raises, a child never goes on as the test that forked it.
-                try:
-                    used = 0
-                    for use in (
-                        lambda: list(forked.iter()),
-                        lambda: forked.get(["d0"]),
-                        forked.refresh,
-                    ):
-                        with contextlib.suppress(StoreError):
-                            use()
-                            used = 1
-                    forked.close()
-                    forked._library._connection = None
-                    del forked, writer
-                    gc.collect()
-                    with reopen(path) as own:
-                        own.search(documents(1))
-                    code = used
-                except BaseException:
-                    traceback.print_exc()
-                finally:
-                    os._exit(code)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-            with reopen(path) as other:
-                assert [r.text for r in other.iter()] == [f"text {i}" for i in range(len(other))]
+        yield
     finally:
         enough.set()
-        thread.join()
-        gc.unfreeze()
-    forked.refresh()
-    assert len(forked) == len(added) > 0
-    assert writer.verify().problems == ()
-    writer.close()
-    forked.close()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+
+
+def end_of_child(doing):
+    """What a forked child ends with: 0 if all went well, negative if it hung."""
+    child = os.fork()
+    if child == 0:
+        # By the system: a handler in Python never runs in a child that waits inside SQLite.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(20)
+        code = 2
+        # Whatever it raises, a child never goes on as the test that forked it.
+        try:
+            doing()
+            code = 0
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_fork_waits_for_the_thread_inside_which_may_enter_again():
+    inside, done = threading.Event(), []
+
+    def stay():
+        with no_fork:
+            inside.set()
+            while not no_fork._forking:
+                time.sleep(0.001)
+            with no_fork:
+                time.sleep(0.1)
+                done.append("inside")
+        with no_fork:
+            done.append("after the fork")
+
+    def child():
+        assert done == ["inside"]
+        with no_fork:
+            pass
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert inside.wait(20)
+    assert end_of_child(child) == 0
+    thread.join()
+    assert done == ["inside", "after the fork"]
+
+
+def test_threads_fork_at_once_inside_and_outside():
+    ends = []
+
+    def child():
+        with no_fork:
+            assert len(no_fork._inside) == 1
+
+    def inside():
+        with no_fork:
+            ends.append(end_of_child(child))
+
+    def outside():
+        ends.append(end_of_child(child))
+
+    start = time.monotonic()
+    with busy(outside, outside):
+        for _ in range(10):
+            inside()
+    assert set(ends) == {0}
+    assert not no_fork._inside
+    assert time.monotonic() - start < forking.PATIENCE
+
+
+def test_every_call_into_sqlite_is_between_forks(tmp_path, monkeypatch):
+    entered = []
+    own = type(no_fork).__enter__
+    monkeypatch.setattr(type(no_fork), "__enter__", lambda self: entered.append(self) or own(self))
+
+    def enters(call):
+        entered.clear()
+        result = call()
+        assert entered
+        return result
+
+    connection = enters(lambda: connections.connect(tmp_path / "a", isolation_level=None))
+    other = connections.connect(":memory:")
+    cursor = enters(lambda: connection.execute("CREATE TABLE a(b)"))
+    enters(lambda: connection.executemany("INSERT INTO a VALUES (?)", [(i,) for i in range(9)]))
+    enters(lambda: connection.executescript("BEGIN; COMMIT;"))
+    enters(lambda: cursor.execute("SELECT b FROM a"))
+    assert [enters(lambda: next(cursor)), enters(cursor.fetchone)] == [(0,), (1,)]
+    assert [enters(lambda: cursor.fetchmany(1)), len(enters(cursor.fetchall))] == [[(2,)], 6]
+    enters(lambda: connection.backup(other))
+    for end in (connection.commit, connection.rollback, cursor.close, connection.close):
+        enters(end)
+    forgotten = [connections.connect(":memory:")]
+    forgotten.append(forgotten[0].execute("SELECT 1 UNION SELECT 2"))
+    enters(lambda: bool(forgotten.pop()))
+    del forgotten[0]
+    enters(gc.collect)
+
+
+def test_nobody_connects_to_sqlite_elsewhere():
+    rooms = Path(__file__).parents[2]
+    files = [
+        f
+        for room in ("attar", "stores", "retrieval", "context", "vision")
+        for f in (rooms / room).rglob("*.py")
+    ]
+    assert len(files) > 100
+    assert [f.name for f in files if "sqlite3.connect" in f.read_text()] == []
+
+
+@pytest.fixture
+def little_to_collect():
+    """A child collects what its test made, not all that a test run has loaded: seconds each."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def refuses_to_work(inherited):
+    for use in (
+        lambda: list(inherited.iter()),
+        lambda: inherited.get(["d0"]),
+        inherited.refresh,
+    ):
+        with pytest.raises(StoreError, match="after the fork"):
+            use()
+    inherited.close()
+
+
+@pytest.mark.parametrize("mode", "rw")
+def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode, little_to_collect):
+    """A child inherits connections in whatever state, and closes them when it ends."""
+    path = tmp_path / "s"
+    Store.create(path, attar.codec("int8")).close()
+    # The only references, for the child to drop.
+    stores = {"w": reopen(path, "w"), "r": reopen(path)}
+    added = [0]
+    stores["w"].add(["d0"], documents(1, seed=0), ["text 0"])
+    # A fork in the middle of a first import is Python's own trap; all is imported before.
+    stores["w"].search(documents(1))
+
+    def add():
+        i = len(added)
+        stores["w"].add([f"d{i}"], documents(1, seed=i), [f"text {i}"])
+        added.append(i)
+
+    def look():
+        with reopen(path) as other:
+            texts = [r.text for r in other.iter()]
+            assert texts == [f"text {i}" for i in range(len(other))]
+
+    def child():
+        refuses_to_work(stores[mode])
+        stores.clear()
+        gc.collect()
+        with reopen(path) as own:
+            own.search(documents(1))
+
+    with busy(add, look):
+        # About one in twelve hangs where nothing waits.
+        for _ in range(60):
+            assert end_of_child(child) == 0
+    stores["r"].refresh()
+    assert len(stores["r"]) == len(stores["w"]) == len(added) > 0
+    assert stores["w"].verify().problems == ()
+    stores["w"].close()
+    stores["r"].close()
     with reopen(path, "w") as store:
         assert len(store) == len(added)
         assert store.verify().problems == ()
