@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,28 @@ def test_a_fork_waits_for_the_thread_inside_which_may_enter_again():
     assert done == ["inside", "after the fork"]
 
 
+def test_a_child_is_free_of_what_its_fork_did_not_wait_for(monkeypatch, caplog):
+    monkeypatch.setattr(forking, "PATIENCE", 0.05)
+    inside, leave = threading.Event(), threading.Event()
+
+    def stay():
+        with no_fork:
+            inside.set()
+            leave.wait(20)
+
+    def child():
+        assert end_of_child(lambda: None) == 0
+        assert caplog.text.count("does not wait longer") == 1
+        assert not no_fork._inside
+
+    thread = threading.Thread(target=stay)
+    thread.start()
+    assert inside.wait(20)
+    assert end_of_child(child) == 0
+    leave.set()
+    thread.join()
+
+
 def test_threads_fork_at_once_inside_and_outside():
     ends = []
 
@@ -300,8 +323,10 @@ def test_forked_children_that_end_leave_the_store_alone(tmp_path, mode, little_t
 
     def child():
         refuses_to_work(stores[mode])
+        connection = weakref.ref(stores[mode]._library._connection)
         stores.clear()
         gc.collect()
+        assert connection() is not None
         with reopen(path) as own:
             own.search(documents(1))
 
