@@ -8,6 +8,7 @@ import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 
 import attar
 from attar.stores import metric as metrics
-from attar.stores.cascade.calibration import LADDER, SHARES
+from attar.stores.cascade.calibration import LADDER, MARGINS
 from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
 from attar.stores.cascade.search import Widths, approximate, certified
 from attar.stores.kernels.exact import Source, exact_top, source
 from attar.stores.kernels.sketch import SketchCodes
-from attar.stores.scan.fast import FEW_CELLS
+from attar.stores.scan.fast import MARGIN
 from attar.stores.types import Codes, Float32, Query
 from bench.search.prepared import fresh, kept
 
@@ -80,10 +81,10 @@ class Attar:
         parts, building = kept(
             f"sketch_{safe}_{cells}_{head}", lambda: self._sketch(held, cells, head)
         )
-        frame, codes, errors, radii, largest = parts
+        frame, codes, errors, radii, spreads, largest = parts
         order = None if codes.order is None else fresh(codes.order)
         codes = SketchCodes(codes.rows, fresh(codes.head), fresh(codes.body), codes.starts, order)
-        self.index = Cascade(held, frame, codes, errors, radii, largest)
+        self.index = Cascade(held, frame, codes, errors, radii, spreads, largest)
         self.build = encoding + building
         self.bytes_per_vector = self.codec.bytes_per_vector + self.index.nbytes / len(docs)
 
@@ -98,7 +99,7 @@ class Attar:
 
     def _sketch(self, held: Source, cells: int, head: int | None) -> tuple[Any, ...]:
         made = Cascade.build(held, gram_of(self.codec), head, cells=cells)
-        return made.frame, made.codes, made.errors, made.radii, made.largest
+        return made.frame, made.codes, made.errors, made.radii, made.spreads, made.largest
 
     def prepared(self, queries: Float32) -> Query:
         """Queries for this codec."""
@@ -119,10 +120,9 @@ class Attar:
     ) -> Arm:
         """The cheapest widths that reach recall `least` against float32, `own` against the codes.
 
-        Cheapest by what is read: a candidate of the head counts as ten scanned rows, one of the
-        body as fifty. Found once per name.
+        Cheapest by CPU seconds over the queries, as for faiss. Found once per name.
         """
-        ladder = zlib.crc32(repr((LADDER, SHARES, least, own, len(queries))).encode())
+        ladder = zlib.crc32(repr((LADDER, MARGINS, least, own, len(queries))).encode())
         (widths, recall), _ = kept(
             f"widths_{self.name}_{ladder}", lambda: self._widths(queries, truth, least, own)
         )
@@ -131,7 +131,7 @@ class Attar:
             return approximate(self.index, self.prepared(q), 10, widths, None, 1, impl).rows
 
         cells = len(self.index.frame.cells)
-        looked = "" if widths.probes is None else f"{widths.probes} of {cells} cells, "
+        looked = "" if widths.margin is None else f"{cells} cells, margin {widths.margin}, "
         label = f"{name}, {looked}{widths.head}/{widths.body}"
         return Arm(label, answer, self.bytes_per_vector, self.build, recall)
 
@@ -141,18 +141,21 @@ class Attar:
         codes = self.own_truth(queries) if own else truth
         asked, cells = self.prepared(queries), len(self.index.frame.cells)
         best: tuple[float, Widths, float] | None = None
-        shares = [None] if cells == 1 else [*(max(1, round(s * cells)) for s in SHARES), None]
-        for probes in shares:
-            scanned = len(self.index) * (1 if probes is None else probes / cells)
+        for margin in (None,) if cells == 1 else (*MARGINS, None):
             for rung in LADDER:
-                widths = replace(rung, probes=probes)
-                cost = scanned + 10 * widths.head + 50 * widths.body
-                if best is not None and cost >= best[0]:
-                    break
+                widths = replace(rung, margin=margin)
+                start = time.process_time()
                 rows = approximate(self.index, asked, 10, widths).rows
+                seconds = time.process_time() - start
+                if best is not None and seconds > 2 * best[0]:
+                    break
                 recall = overlap(rows, truth)
                 if recall >= least and overlap(rows, codes) >= own:
-                    best = cost, widths, recall
+                    best = min(
+                        best or (seconds, widths, recall),
+                        (seconds, widths, recall),
+                        key=itemgetter(0),
+                    )
                     break
         if best is None:
             raise ValueError(f"{self.name} does not reach {least} and {own}.")
@@ -160,8 +163,7 @@ class Attar:
 
     def exact(self, q: Float32) -> list[Any]:
         """Certified results."""
-        some = Widths(probes=max(1, len(self.index.frame.cells) // FEW_CELLS))
-        return certified(self.index, self.prepared(q), 10, some)
+        return certified(self.index, self.prepared(q), 10, Widths(margin=MARGIN))
 
 
 def faiss_index(spec: str, docs: Float32, name: str) -> tuple[Any, float]:

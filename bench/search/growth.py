@@ -43,7 +43,7 @@ def first(index: Cascade, n: int) -> Cascade:
     codes = index.codes
     some = SketchCodes(n, codes.head[: n // 16], codes.body[:n], np.array([0, n // 16]))
     held = source(index.source.layout, index.source.codes[:n])
-    return Cascade(held, index.frame, some, index.errors, index.radii, index.largest)
+    return Cascade(held, index.frame, some, index.errors, index.radii, index.spreads, index.largest)
 
 
 @bench("search/growth", gate="tests/stores/cascade")

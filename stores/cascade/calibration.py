@@ -42,20 +42,7 @@ LADDER = tuple(
         (64000, 8000),
     )
 )
-SHARES = (
-    1 / 128,
-    1 / 64,
-    1 / 48,
-    1 / 32,
-    1 / 24,
-    1 / 16,
-    1 / 12,
-    1 / 8,
-    1 / 6,
-    1 / 4,
-    1 / 3,
-    1 / 2,
-)
+MARGINS = (0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0)
 
 
 def least_enough(known: Mapping[float, Setting], recall: float) -> Setting | None:
@@ -76,12 +63,12 @@ class Calibration:
 
     def rows(self) -> list[list[Any]]:
         """Plain values, for JSON."""
-        return [[r, w.head, w.body, w.probes] for r, w in sorted(self.widths.items())]
+        return [[r, w.head, w.body, w.margin] for r, w in sorted(self.widths.items())]
 
     @classmethod
     def of_rows(cls, rows: list[list[Any]]) -> "Calibration":
         """The inverse of `rows`."""
-        return cls({recall: Widths(head, body, probes) for recall, head, body, probes in rows})
+        return cls({recall: Widths(head, body, margin) for recall, head, body, margin in rows})
 
 
 @dataclass(frozen=True)
@@ -134,8 +121,8 @@ def calibrated(index: Cascade, recall: float, asked: Exam | None = None, seed: i
     enough = [w for w in LADDER if w.head < 2 * len(index)] or [LADDER[0]]
     reached = (w for least in (over, aim) for w in enough if asked.recall(w) >= least)
     widths = next(reached, enough[-1])
-    for count in sorted({max(1, round(share * cells)) for share in SHARES} - {cells}):
-        if asked.recall(some := replace(widths, probes=count)) >= aim:
+    for margin in MARGINS if cells > 1 else ():
+        if asked.recall(some := replace(widths, margin=margin)) >= aim:
             return some
     return widths
 

@@ -16,7 +16,7 @@ from attar.stores.cascade.projection import principal_axes
 from attar.stores.kernels.sketch import NOWHERE, ROWS16
 from attar.stores.types import Float32
 
-GUIDE = 128
+GUIDE, COMPARED = 256, 128
 CROWD = 2.0
 CHOICE = 8
 ROUNDS = 10
@@ -24,7 +24,10 @@ ROUNDS = 10
 
 @dataclass(frozen=True)
 class Cells:
-    """centres float32 [c e']; guide float32 [e' g], the coordinates in which they are compared."""
+    """centres float32 [c e']; guide float32 [e' g], orthonormal: their leading coordinates.
+
+    Documents are compared with centres in the first 128 of these, queries in all of them.
+    """
 
     centres: Float32
     guide: Float32
@@ -32,19 +35,38 @@ class Cells:
     def __len__(self) -> int:
         return len(self.centres)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the centres, whole and in leading coordinates."""
+        return self.centres.nbytes + (self.leading.nbytes if len(self) > 1 else 0)
+
     @cached_property
     def longest(self) -> float:
         """The largest norm of a centre."""
         return float(np.linalg.norm(self.centres, axis=1).max())
 
+    @cached_property
+    def leading(self) -> Float32:
+        """Centres in the coordinates of the guide [c g]."""
+        return np.ascontiguousarray(self.centres @ self.guide)
+
+    def scores(self, w: Float32) -> Float32:
+        """<w, centre> [m c] of queries w [m e'] but for what a query has in common for all cells.
+
+        And but for what centres have outside of the guide: a twentieth of the deviation of scores
+        within a cell in 256 of 768 dimensions, for a third of the work.
+        """
+        return np.asarray((w @ self.guide) @ self.leading.T, np.float32)
+
     def nearest(self, z: Float32, count: int) -> tuple[Float32, NDArray[np.int64]]:
         """Squared distances and cells [n count] of documents z [n e'], the nearest first."""
         import faiss
 
-        index = faiss.IndexFlatL2(self.guide.shape[1])
-        index.add(np.ascontiguousarray(self.centres @ self.guide))
+        guide = self.guide[:, :COMPARED]
+        index = faiss.IndexFlatL2(guide.shape[1])
+        index.add(np.ascontiguousarray(self.leading[:, :COMPARED]))
         found: tuple[Float32, NDArray[np.int64]] = index.search(
-            np.ascontiguousarray(z @ self.guide), min(count, len(self))
+            np.ascontiguousarray(z @ guide), min(count, len(self))
         )
         return found
 
@@ -62,9 +84,9 @@ def cluster(z: Float32, count: int, seed: int) -> Cells:
 
     some = (z[: 1 << 14] - mean).astype(np.float64)
     guide = np.ascontiguousarray(principal_axes(some)[:, :GUIDE], np.float32)
-    inside = np.ascontiguousarray(z @ guide)
+    inside = np.ascontiguousarray(z @ guide[:, :COMPARED])
     means = faiss.Kmeans(
-        guide.shape[1],
+        inside.shape[1],
         count,
         niter=ROUNDS,
         seed=seed,

@@ -34,7 +34,8 @@ ROUNDING = np.float32(1.0001)
 class Cascade:
     """The sketch of `source` in a frame, its error bounds, the largest norm of a document in z.
 
-    radii float32 [cells]: the largest distance of a document from the centre of its cell.
+    float32 [cells], distances of documents from the centre of their cell: radii, the largest, and
+    spreads, the root of the mean square.
     """
 
     source: Source
@@ -42,6 +43,7 @@ class Cascade:
     codes: SketchCodes
     errors: Errors
     radii: Float32
+    spreads: Float32
     largest: float
 
     @classmethod
@@ -75,8 +77,8 @@ class Cascade:
             starts, order = arranged(_owners(source, frame, threads), len(frame.cells))
         shape = projection.head_dims, projection.body_dims
         codes = empty_codes(len(source), *shape, starts, order)
-        bounds, radii, largest = _sketch(source, frame, codes, threads)
-        return cls(source, frame, codes, _steps(bounds), radii, largest)
+        bounds, *cells, largest = _sketch(source, frame, codes, threads)
+        return cls(source, frame, codes, _steps(bounds), *cells, largest)
 
     @cached_property
     def limits(self) -> Limits:
@@ -91,7 +93,7 @@ class Cascade:
     @property
     def nbytes(self) -> int:
         """Bytes of the sketch, its bounds and the centres."""
-        shared = self.frame.cells.centres.nbytes + self.radii.nbytes
+        shared = self.frame.cells.nbytes + self.radii.nbytes + self.spreads.nbytes
         return self.codes.nbytes + self.errors.steps.nbytes + shared
 
     def __len__(self) -> int:
@@ -129,15 +131,17 @@ def _owners(source: Source, frame: Frame, threads: int | None) -> NDArray[np.int
 
 def _sketch(
     source: Source, frame: Frame, codes: SketchCodes, threads: int | None
-) -> tuple[Float32, Float32, float]:
-    """Fill codes; squared error bounds [4 positions], radii [cells], the largest norm."""
+) -> tuple[Float32, Float32, Float32, float]:
+    """Fill codes; squared error bounds [4 positions], radii, spreads [cells], the largest norm."""
     projection, leading = frame.projection, frame.projection.plan.head_axes
     cells = np.repeat(np.arange(codes.cells), ROWS16 * np.diff(codes.starts))
     stop = len(source) if codes.order is None else len(codes.body)
     bounds = np.zeros((4, len(codes.body)), np.float32)
     radii, largest = np.zeros(codes.cells, np.float32), 0.0
+    sums, counts = np.zeros((2, codes.cells))
     for first in range(0, stop, BLOCK):
         at = slice(first, min(first + BLOCK, stop))
+        here = np.ones(at.stop - at.start, bool)
         if codes.order is None:
             z = frame.documents(source, at, threads)
         else:
@@ -150,6 +154,9 @@ def _sketch(
         a = z @ projection.axes
         whole = np.einsum("ij,ij->i", z, z)
         np.maximum.at(radii, cells[at], whole)
+        # Empty places lie in the centre.
+        sums += np.bincount(cells[at], whole, codes.cells)
+        counts += np.bincount(cells[at], here, codes.cells)
         heads, bodies = sketch_encode(a, projection.plan, codes, first, threads)
         in_head = np.einsum("ij,ij->i", a[:, :leading], a[:, :leading])
         in_body = np.einsum("ij,ij->i", a[:, leading:], a[:, leading:])
@@ -159,7 +166,8 @@ def _sketch(
         bounds[1, at] = np.maximum(whole - in_head, 0) + slack
         bounds[2, at] = bodies
         bounds[3, at] = np.maximum(whole - in_head - in_body, 0) + slack
-    return bounds, np.sqrt(radii) * ROUNDING, float(np.sqrt(largest) * ROUNDING)
+    spreads = np.sqrt(sums / np.maximum(counts, 1)).astype(np.float32)
+    return bounds, np.sqrt(radii) * ROUNDING, spreads, float(np.sqrt(largest) * ROUNDING)
 
 
 def _steps(squared: Float32) -> Errors:

@@ -26,6 +26,8 @@ from attar.stores.snapshot import Part
 
 FOLDER = "index"
 MAKER = "Store.cluster"
+SKETCH = "2"
+"""What a sketch file holds: 2 since cells have spreads; a file without is made again."""
 LOG = logging.getLogger(__name__)
 
 
@@ -88,6 +90,7 @@ class Shelf:
             "steps": index.errors.steps,
             "unit": index.errors.unit,
             "radii": index.radii,
+            "spreads": index.spreads,
             "largest": np.array([index.largest]),
         }
         if codes.order is not None:
@@ -108,7 +111,8 @@ class Shelf:
         if not _fits(codes, errors, frame):
             LOG.warning("%s holds a sketch of another shape; it is not used.", _name(part))
             return None
-        index = Cascade(source, frame, codes, errors, a["radii"], float(a["largest"][0]))
+        cells = a["radii"], a["spreads"]
+        index = Cascade(source, frame, codes, errors, *cells, float(a["largest"][0]))
         return index, Calibration.of_rows(json.loads(about["calibration"]))
 
     def tidy(self, parts: tuple[Part, ...]) -> None:
@@ -143,7 +147,7 @@ def made_from(part: Part) -> dict[str, str]:
 
 
 def _about(part: Part, frame: str) -> dict[str, str]:
-    return made_from(part) | {"frame": frame}
+    return made_from(part) | {"frame": frame, "sketch": SKETCH}
 
 
 def _fits(codes: SketchCodes, errors: Errors, frame: Frame) -> bool:

@@ -1,8 +1,13 @@
 """Top-k through the cascade: cells, head, body, exact scores, and for `exact` the certificate.
 
-Approximate, `widths` = (p, c, r): of the p cells with the best centres the head picks the c best
+Approximate, `widths` = (c, r, margin): in the cells that promise enough the head picks the c best
 rows by an integer scan, the body the r best of them, integer arithmetic over the whole code a few
-more than k of those, and `stores.score` ranks what is left.
+more than k of those, and `stores.score` ranks what is left. A cell promises
+
+    <w, centre> + margin * |w| * spread        spread: root mean squared distance from its centre
+
+The most promising sixty-fourth of the cells is looked into first, then those that promise at least
+the k-th best score so far: one query looks into a few cells, another into hundreds.
 
 Exact: the k-th score t that the approximate search found is a lower bound of the k-th best score of
 all. With e and r the bounds of a document's sketch (error inside the sketched axes, length outside
@@ -30,6 +35,7 @@ from attar.stores.kernels.exact import (
     exact_top,
 )
 from attar.stores.kernels.sketch import (
+    Promises,
     Reach,
     quantized,
     sketch_reach,
@@ -46,21 +52,24 @@ FEW = 4
 SPARE_TIMES, SPARE = 2, 12
 """Of candidates 2 k + 12 get a canonical score: integers order neighbours a little differently."""
 
+FIRST_SHARE, FIRST = 64, 4
+"""One cell in so many, but at least so many, are looked into whatever the others promise."""
+
 UNIT = 2.0**-24
 
 
 @dataclass(frozen=True)
 class Widths:
-    """Candidates of the head and of the body for each query; cells to look into, None for all."""
+    """Candidates of the head and of the body for each query; what cells promise, None: all count."""
 
     head: int = 1000
     body: int = 200
-    probes: int | None = None
+    margin: float | None = None
 
     def at_least(self, k: int) -> "Widths":
         """Wide enough for k results."""
         body = max(self.body, 2 * k)
-        return Widths(max(self.head, body), body, self.probes)
+        return Widths(max(self.head, body), body, self.margin)
 
 
 def approximate(
@@ -74,18 +83,17 @@ def approximate(
 ) -> Top:
     """The k best of what cells, head and body let through; scores are canonical.
 
-    A filter that leaves a tenth of the rows looks into ten times as many cells.
+    A filter that leaves a tenth of the rows has ten times as many cells looked into at first.
     """
     widths = widths.at_least(k)
     matches = len(index) if allowed is None else int(np.count_nonzero(allowed))
     if matches <= FEW * widths.body:
         return exact_top(index.source, query, k, allowed, threads, impl)
     w = index.frame.projection.metric.queries(query.coords)
-    cells, biases = looked_into(index, w, widths.probes, matches)
     projection = index.frame.projection
     weights = projection.weights(projection.inside(w))
-    wide = len(query) == 1
-    planned = quantized(weights, projection.head_dims, wide, cells, biases)
+    cells = promises(index, w, weights, k, widths.margin, matches)
+    planned = quantized(weights, projection.head_dims, len(query) == 1, cells)
     found = sketch_top(index.codes, planned, widths.head, allowed, threads, impl)
     if int(found.counts.min(initial=k)) < k:
         everywhere = Widths(widths.head, widths.body)
@@ -96,21 +104,23 @@ def approximate(
     return ranked(rows, exact_scores(index.source, query, rows, threads, impl), k)
 
 
-def looked_into(
-    index: Cascade, w: Float32, probes: int | None, matches: int
-) -> tuple[NDArray[np.int32] | None, Float32 | None]:
-    """Cells [m p] of the best centres and <w, centre> [m p]; the first eighth are the best."""
-    centres = index.frame.cells.centres
-    if len(centres) == 1:
-        return None, None
-    count = len(centres)
-    if probes is not None and matches:
-        count = min(count, -(-probes * len(index) // matches))
-    biases = w @ centres.T
-    best = count // 8
-    steps = sorted({best, count} - {len(centres)})
-    cells = np.argpartition(-biases, steps, axis=1)[:, :count] if steps else np.argsort(-biases)
-    return cells.astype(np.int32), np.take_along_axis(biases, cells, 1)
+def promises(
+    index: Cascade, w: Float32, weights: Float32, k: int, margin: float | None, matches: int
+) -> Promises | None:
+    """What the cells promise queries w [m e'] of k results among `matches` rows."""
+    cells = index.frame.cells
+    if len(cells) == 1:
+        return None
+    biases = cells.scores(w)
+    few = max(len(cells) // FIRST_SHARE, FIRST)
+    first = min(-(-few * len(index) // max(matches, 1)), len(cells))
+    if margin is None:
+        return Promises(biases, None, first, k)
+    sizes = np.sqrt(np.einsum("me,me->m", w, w))
+    # Levels count from zero: scores of the head are too large by this constant of the query.
+    shift = weights[:, : index.frame.projection.head_dims].sum(axis=1) * np.float32(LOWEST / STEP)
+    hopes = biases + np.float32(margin) * sizes[:, None] * index.spreads + shift[:, None]
+    return Promises(biases, hopes, first, k)
 
 
 def ranked(rows: NDArray[np.int64], scores: Float32, k: int) -> Top:

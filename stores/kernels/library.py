@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-ABI = 12
+ABI = 13
 """Grows by one with every change of a signature or a struct; `levels.cpp` has the same number."""
 
 LEVELS = ("portable", "avx2", "avx512vnni", "amx", "neon")

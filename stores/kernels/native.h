@@ -106,6 +106,24 @@ class TopK {
   float dropped_ = -std::numeric_limits<float>::infinity();
 };
 
+// Starts to bring all cache lines of some bytes from memory; they may begin anywhere in the first.
+// A function that does nothing but prefetch has no effect in the eyes of gcc, which drops the calls
+// of those that it has not inlined by then: all such functions have to be ATTAR_INLINE.
+#if defined(__GNUC__)
+#define ATTAR_INLINE inline __attribute__((always_inline))
+#else
+#define ATTAR_INLINE inline
+#endif
+ATTAR_INLINE void fetch(const void* from, int64_t bytes) {
+#if defined(__GNUC__)
+  const auto* at = static_cast<const uint8_t*>(from);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
+  if (bytes > 0) __builtin_prefetch(at + bytes - 1);
+#else
+  (void)from, (void)bytes;
+#endif
+}
+
 inline bool allowed(const uint8_t* mask, int64_t row) {
   return mask == nullptr || (mask[row >> 3] >> (row & 7) & 1) != 0;
 }

@@ -19,7 +19,7 @@ enum Kind : int32_t {
 };
 
 constexpr int WIDEST = 8;
-constexpr int64_t AHEAD = 8;  // rows that are on their way from memory
+constexpr int64_t AHEAD = 16;  // rows that are on their way from memory
 
 // The planes of stores/layouts/waterfill.py; `plane[p]`, p >= dropped, has stride
 // ceil(counts[p] / 8).
@@ -64,15 +64,14 @@ struct Kernels {
 };
 
 // Starts to bring a row from memory; single rows are too short for hardware prefetchers.
-inline void fetch(const Source& s, int64_t row) {
+ATTAR_INLINE void fetch(const Source& s, int64_t row) {
   if (row < 0) return;
-  if (s.code) {
-    for (int64_t at = 0; at < s.stride; at += 64) __builtin_prefetch(s.code + row * s.stride + at);
-  }
+  if (s.code) fetch(s.code + row * s.stride, s.stride);
+  if (s.scale) fetch(s.scale + row, 2);
+  if (s.sqnorm) fetch(s.sqnorm + row, 4);
   for (int p = s.planes ? s.planes->dropped : WIDEST; p < (s.planes ? s.planes->widest : 0); ++p) {
     const int64_t bytes = (s.planes->counts[p] + 7) / 8;
-    __builtin_prefetch(s.planes->plane[p] + row * bytes);
-    __builtin_prefetch(s.planes->plane[p] + (row + 1) * bytes - 1);
+    fetch(s.planes->plane[p] + row * bytes, bytes);
   }
 }
 

@@ -159,57 +159,72 @@ ATTAR_VBMI inline __m512i look_up_byte(const uint8_t* table, int width, __m512i 
   return _mm512_mask_blend_epi8(top, low, high);
 }
 
-ATTAR_VBMI inline uint64_t word64(const uint8_t* plane, int bytes, int at) {
-  uint64_t word = 0;
-  if (at + 8 <= bytes) {
-    std::memcpy(&word, plane + at, 8);
-  } else if (at < bytes) {
-    std::memcpy(&word, plane + at, static_cast<size_t>(bytes - at));
-  }
-  return word;
-}
-
 // The numbers of levels of 64 dimensions, a byte each, and their ninth bits (of width 8 only).
 struct Numbers {
   __m512i index;
   uint64_t top;
 };
 
-// The planes of one row, 64 dimensions after 64.
-struct Reader {
-  const Planes& p;
-  const uint8_t* plane[WIDEST];
-  uint64_t trellis;
-
-  ATTAR_VBMI Reader(const Planes& planes, int64_t row) : p(planes) {
-    for (int k = 0; k < p.widest; ++k) plane[k] = p.plane[k] + row * plane_bytes(p, k);
-    trellis = word64(plane[0], plane_bytes(p, 0), 0);
+// The planes of one row, 64 dimensions after 64. Every 512 dimensions they are read at once: planes
+// are short and end anywhere, where a masked load costs nothing and a copy of a few bytes does.
+class Reader {
+ public:
+  ATTAR_VBMI Reader(const Planes& planes, int64_t row) : p_(planes) {
+    for (int k = 0; k < p_.widest; ++k) plane_[k] = p_.plane[k] + row * plane_bytes(p_, k);
   }
 
-  // Of dimensions j to j + 63, j a multiple of 64, in ascending calls.
+  // Of dimensions j to j + 63, j a multiple of 64, in ascending calls from 0 on.
   ATTAR_VBMI Numbers next(int j) {
-    const uint64_t t = trellis;
-    trellis = word64(plane[0], plane_bytes(p, 0), j / 8 + 8);
-    uint64_t c[2] = {0, 0};
-    for (int i = 0; i < 2; ++i) {
-      for (uint32_t tap = p.taps[i]; tap; tap &= tap - 1) {
-        const int k = __builtin_ctz(tap);
-        c[i] ^= k ? t >> k | trellis << (64 - k) : t;
-      }
-    }
-    Numbers found{_mm512_maskz_set1_epi8(c[1], 1), 0};
-    found.index = _mm512_mask_add_epi8(found.index, c[0], found.index, _mm512_set1_epi8(2));
-    for (int k = 1; k < p.widest && p.counts[k] > j; ++k) {
-      const uint64_t bits = word64(plane[k], plane_bytes(p, k), j / 8);
+    const int word = j / 64 % 8;
+    if (word == 0) fill(j);
+    Numbers found{_mm512_maskz_set1_epi8(parity_[1][word], 1), 0};
+    found.index = _mm512_mask_add_epi8(found.index, parity_[0][word], found.index, _mm512_set1_epi8(2));
+    for (int k = 1; k < p_.widest && p_.counts[k] > j; ++k) {
       if (k == 7) {
-        found.top = bits;
+        found.top = words_[k][word];
       } else {
         const __m512i value = _mm512_set1_epi8(static_cast<char>(2 << k));
-        found.index = _mm512_mask_add_epi8(found.index, bits, found.index, value);
+        found.index = _mm512_mask_add_epi8(found.index, words_[k][word], found.index, value);
       }
     }
+    while (width_ > 1 && p_.counts[width_ - 1] <= j) --width_;
     return found;
   }
+
+  // The width of the first dimension that was read last; the others have at most as many bits.
+  int width() const { return width_; }
+
+ private:
+  // Bits of dimensions j to j + 511 of a plane, zeros behind its end.
+  ATTAR_VBMI __m512i part(int plane, int j) const {
+    const int left = plane_bytes(p_, plane) - j / 8;
+    if (left <= 0) return _mm512_setzero_si512();
+    const __mmask64 some = left >= 64 ? ~uint64_t{0} : (uint64_t{1} << left) - 1;
+    return _mm512_maskz_loadu_epi8(some, plane_[plane] + j / 8);
+  }
+
+  ATTAR_VBMI void fill(int j) {
+    for (int k = 1; k < p_.widest && p_.counts[k] > j; ++k) {
+      _mm512_store_si512(words_[k], part(k, j));
+    }
+    const __m512i here = part(0, j), behind = part(0, j + 64);
+    for (int i = 0; i < 2; ++i) {
+      __m512i sum = _mm512_setzero_si512();
+      for (uint32_t tap = p_.taps[i]; tap; tap &= tap - 1) {
+        const int k = __builtin_ctz(tap);
+        const __m512i low = _mm512_srl_epi64(here, _mm_cvtsi32_si128(k));
+        const __m512i high = _mm512_sll_epi64(behind, _mm_cvtsi32_si128(64 - k));  // 0 where k is
+        sum = _mm512_xor_si512(sum, _mm512_or_si512(low, high));
+      }
+      _mm512_store_si512(parity_[i], sum);
+    }
+  }
+
+  const Planes& p_;
+  const uint8_t* plane_[WIDEST];
+  int width_ = WIDEST;
+  alignas(64) uint64_t words_[WIDEST][8];
+  alignas(64) uint64_t parity_[2][8];
 };
 
 // Sixty-four dimensions at a time. A plane's eight bytes are a mask; numbers of levels are bytes,
@@ -242,7 +257,7 @@ ATTAR_VBMI void decode_waterfill_vbmi(const Source& s, int64_t row, float* y) {
     const int end = std::min(j + 64, s.width);
     __m512i byte[4];
     bool begun = false;
-    for (int width = p.widest; width > 0; --width) {
+    for (int width = reader.width(); width > 0 && p.counts[width] < end; --width) {
       const int from = std::max(p.counts[width], j), to = std::min(p.counts[width - 1], end);
       if (from >= to) continue;
       const uint8_t* table = p.split + (2 << width) - 4;
@@ -279,7 +294,7 @@ ATTAR_VBMI void waterfill_bytes_vbmi(const Source& s, int64_t row, const uint8_t
     const auto [index, top] = reader.next(j);
     const __mmask64 upper = _mm512_movepi8_mask(index);
     __m512i bytes = _mm512_setzero_si512();
-    for (int width = p.widest; width > 0; --width) {
+    for (int width = reader.width(); width > 0 && p.counts[width] < j + 64; --width) {
       const int from = std::max(p.counts[width], j), to = std::min(p.counts[width - 1], j + 64);
       if (from >= to) continue;
       const __m512i found = look_up_byte(table + (2 << width) - 4, width, index, upper, top);

@@ -12,6 +12,7 @@ from attar.stores.kernels.sketch.codes import empty_codes as empty_codes
 from attar.stores.kernels.sketch.plan import Candidates as Candidates
 from attar.stores.kernels.sketch.plan import EncodePlan as EncodePlan
 from attar.stores.kernels.sketch.plan import Errors as Errors
+from attar.stores.kernels.sketch.plan import Promises as Promises
 from attar.stores.kernels.sketch.plan import Reach as Reach
 from attar.stores.kernels.sketch.plan import SketchQuery as SketchQuery
 from attar.stores.kernels.sketch.plan import quantized as quantized

@@ -385,7 +385,10 @@ ATTAR_AVX512 inline void avx512_narrow_blocks(const Blocks& b, int64_t index,
   }
   for (int64_t g = 0; g < b.groups; ++g) {
     __m512i x[COUNT], y[COUNT];
-    for (int k = 0; k < COUNT; ++k) values64(at + k * b.bytes() + 64 * g, lut, &x[k], &y[k]);
+    for (int k = 0; k < COUNT; ++k) {
+      _mm_prefetch(reinterpret_cast<const char*>(at + AHEAD + 64 * (COUNT * g + k)), _MM_HINT_T0);
+      values64(at + k * b.bytes() + 64 * g, lut, &x[k], &y[k]);
+    }
     const int8_t* at_q = queries + g * 2 * TOGETHER * 4;
     for (int q = 0; q < QUERIES; ++q) {
       const __m512i qx = _mm512_set1_epi32(four(at_q + 4 * q));

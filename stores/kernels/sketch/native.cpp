@@ -11,7 +11,6 @@ constexpr int64_t SAMPLED = 512;     // blocks that seed the floor
 constexpr int64_t AHEAD = 32;        // rows that are on their way from memory
 constexpr int64_t PIECE = 128 << 10;  // bytes that stay in the second-level cache
 constexpr int64_t FEW = 2;           // queries that are not worth a tile
-constexpr int64_t FIRST = 8;         // an eighth of the probes, the best ones, raise the floor
 
 // The place in a sample whose score more than `wanted` of all rows reach, by three sigma, where
 // the sample has `share` of them.
@@ -60,13 +59,6 @@ void scan_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
   }
 }
 
-// A row may lie in two cache lines.
-inline void fetch(const uint8_t* body, int64_t row, int64_t bytes) {
-  if (bytes == 0) return;
-  __builtin_prefetch(body + row * bytes);
-  __builtin_prefetch(body + (row + 1) * bytes - 1);
-}
-
 // Blocks [first, last) of one cell.
 struct Piece {
   int64_t first, last;
@@ -79,21 +71,56 @@ void cut(const Blocks& b, int64_t cell, int64_t most, std::vector<Piece>& pieces
   }
 }
 
-// Queries and the cells that each of them probes, [m probes], the best cell first.
+// Queries and what every cell promises them; cells [cells] of query q begin at q * cells.
 struct Task {
   const Blocks& blocks;
   const int8_t* queries;  // int8 [m, 2, 8 groups] when wide, else [m, 8 groups]
   int64_t m;
   bool wide;
-  const int32_t* cells;
-  const int32_t* offsets;
-  int64_t probes;
+  const int32_t* offsets;  // what scores in a cell lack
+  const int32_t* hopes;    // what the best score in a cell may be, or null: look into all
+  int64_t first;           // cells that are looked into whatever the others promise
+  int64_t results;         // the place of the score that other cells have to promise
   int32_t level;
 
   int64_t dims() const { return 8 * blocks.groups; }
 };
 
-// The probes [from, to) of every query, by cell: those of cell c are visits[at[c]] … [at[c + 1]].
+using Chosen = std::vector<std::vector<int32_t>>;  // cells of every query
+
+// The `first` cells that promise most to each query, ties to the lower number.
+Chosen first_cells(const Task& t) {
+  const int64_t cells = t.blocks.cells, count = std::min(t.first, cells);
+  const int32_t* promised = t.hopes ? t.hopes : t.offsets;
+  Chosen chosen(t.m);
+  std::vector<Candidate> order(cells);
+  for (int64_t q = 0; q < t.m; ++q) {
+    for (int64_t c = 0; c < cells; ++c) order[c] = candidate(promised[q * cells + c], c);
+    if (count < cells) {
+      std::nth_element(order.begin(), order.begin() + count, order.end(), std::greater<Candidate>());
+    }
+    for (int64_t i = 0; i < count; ++i) chosen[q].push_back(static_cast<int32_t>(row_of(order[i])));
+  }
+  return chosen;
+}
+
+// The other cells that promise each query at least its floor.
+Chosen other_cells(const Task& t, const Chosen& before, const std::vector<int32_t>& floors) {
+  const int64_t cells = t.blocks.cells;
+  Chosen chosen(t.m);
+  std::vector<uint8_t> done(cells);
+  for (int64_t q = 0; q < t.m; ++q) {
+    std::fill(done.begin(), done.end(), uint8_t{0});
+    for (int32_t c : before[q]) done[c] = 1;
+    for (int64_t c = 0; c < cells; ++c) {
+      const bool enough = t.hopes == nullptr || t.hopes[q * cells + c] >= floors[q];
+      if (enough && !done[c]) chosen[q].push_back(static_cast<int32_t>(c));
+    }
+  }
+  return chosen;
+}
+
+// What is looked into, by cell: the queries of cell c are visits[at[c]] ... [at[c + 1]].
 struct Visits {
   struct Visit {
     int64_t query;
@@ -102,18 +129,16 @@ struct Visits {
   std::vector<int64_t> at;
   std::vector<Visit> visits;
 
-  Visits(const Task& t, int64_t from, int64_t to) : at(t.blocks.cells + 1, 0) {
-    for (int64_t q = 0; q < t.m; ++q) {
-      for (int64_t i = from; i < to; ++i) ++at[t.cells[q * t.probes + i] + 1];
+  Visits(const Task& t, const Chosen& chosen) : at(t.blocks.cells + 1, 0) {
+    const int64_t cells = t.blocks.cells;
+    for (const auto& mine : chosen) {
+      for (int32_t c : mine) ++at[c + 1];
     }
-    for (int64_t c = 0; c < t.blocks.cells; ++c) at[c + 1] += at[c];
+    for (int64_t c = 0; c < cells; ++c) at[c + 1] += at[c];
     visits.resize(at.back());
     std::vector<int64_t> next(at.begin(), at.end() - 1);
     for (int64_t q = 0; q < t.m; ++q) {
-      for (int64_t i = from; i < to; ++i) {
-        const int64_t place = q * t.probes + i;
-        visits[next[t.cells[place]]++] = {q, t.offsets[place]};
-      }
+      for (int32_t c : chosen[q]) visits[next[c]++] = {q, t.offsets[q * cells + c]};
     }
   }
 
@@ -199,29 +224,46 @@ void scan_piece(const Task& t, const Visits& v, const Piece& piece, Collector* c
   scan_narrow_visits(t, v, piece, collectors, room);
 }
 
+using Parts = std::vector<std::vector<Collector>>;  // of every thread, for every query
+
+void scan_visits(const Task& t, const Visits& visits, int32_t threads, Parts& kept) {
+  const std::vector<Piece> pieces = visits.pieces(t.blocks);
+  parallel(static_cast<int64_t>(pieces.size()), threads, [&](int64_t p, int64_t a, int64_t z) {
+    Room room;
+    for (int64_t i = a; i < z; ++i) scan_piece(t, visits, pieces[i], kept[p].data(), room);
+  });
+}
+
+// What threads have found so far raises the floor of all of them; returns the score at the place
+// `results` of query q, which no order of work changes.
+int32_t agreed(const Task& t, int64_t q, Parts& kept) {
+  int32_t floor = LOWEST;
+  std::vector<int32_t> scores;
+  for (auto& part : kept) {
+    part[q].trim();
+    floor = std::max(floor, part[q].floor());
+    for (Candidate c : part[q].kept()) scores.push_back(score_of(c));
+  }
+  for (auto& part : kept) part[q].raise(floor);
+  if (static_cast<int64_t>(scores.size()) < t.results) return LOWEST;
+  const auto place = scores.begin() + std::max<int64_t>(t.results, 1) - 1;
+  std::nth_element(scores.begin(), place, scores.end(), std::greater<int32_t>());
+  return *place;
+}
+
 // Candidates of every query; a query whose floor is HIGHEST takes no part and keeps what it has.
 void collect(const Task& t, int64_t wanted, const std::vector<int32_t>& floors, int32_t threads,
              std::vector<std::vector<Candidate>>& found) {
-  const int64_t best = t.probes > FIRST ? t.probes / FIRST : 0;
-  std::vector<std::vector<Collector>> kept(std::max(threads, 1));
+  Parts kept(std::max(threads, 1));
   for (auto& part : kept) {
     for (int64_t q = 0; q < t.m; ++q) part.emplace_back(wanted, floors[q]);
   }
-  for (int pass = best ? 0 : 1; pass < 2; ++pass) {
-    const Visits visits(t, pass ? best : 0, pass ? t.probes : best);
-    const std::vector<Piece> pieces = visits.pieces(t.blocks);
-    parallel(static_cast<int64_t>(pieces.size()), threads, [&](int64_t p, int64_t a, int64_t z) {
-      Room room;
-      for (int64_t i = a; i < z; ++i) scan_piece(t, visits, pieces[i], kept[p].data(), room);
-    });
-    for (int64_t q = 0; q < t.m && pass == 0; ++q) {
-      int32_t floor = LOWEST;
-      for (auto& part : kept) {
-        part[q].trim();
-        floor = std::max(floor, part[q].floor());
-      }
-      for (auto& part : kept) part[q].raise(floor);
-    }
+  const Chosen first = first_cells(t);
+  scan_visits(t, Visits(t, first), threads, kept);
+  if (t.first < t.blocks.cells) {
+    std::vector<int32_t> least(t.m, LOWEST);
+    for (int64_t q = 0; q < t.m; ++q) least[q] = agreed(t, q, kept);
+    scan_visits(t, Visits(t, other_cells(t, first, least)), threads, kept);
   }
   for (int64_t q = 0; q < t.m; ++q) {
     if (floors[q] == HIGHEST) continue;
@@ -241,7 +283,7 @@ std::vector<int32_t> seed(const Task& t, int64_t wanted) {
   const double share = static_cast<double>(SAMPLED) / static_cast<double>(count);
   const size_t rank = seed_rank(static_cast<double>(wanted), share);
   if (rank > SAMPLED * ROWS16 / 4) return floors;
-  const Visits visits(t, 0, t.probes);
+  const Visits visits(t, first_cells(t));
   std::vector<Collector> best(t.m, Collector(rank, LOWEST));
   Room room;
   for (int64_t s = 0; s < SAMPLED / 2; ++s) {
@@ -269,13 +311,16 @@ int64_t count_valid(const Blocks& b) {
 }  // namespace attar
 
 // The `wanted` best positions of each query by integer score, ties by position, in no particular
-// order: positions int64 and scores int32 [m wanted], counts int64 [m].
+// order: positions int64 and scores int32 [m wanted], counts int64 [m]. offsets int32 [m cells];
+// hopes int32 [m cells] or null. Of the cells the `first` most promising are looked into, then those
+// that promise at least the score at place `results` so far.
 ATTAR_API void attar_sketch_top(const attar::Blocks* blocks, const int8_t* queries, int64_t m,
-                                int32_t wide, const int32_t* cells, const int32_t* offsets,
-                                int64_t probes, int64_t wanted, int32_t threads, int32_t level,
+                                int32_t wide, const int32_t* offsets, const int32_t* hopes,
+                                int64_t first, int64_t results, int64_t wanted, int32_t threads,
+                                int32_t level,
                                 int64_t* out_rows, int32_t* out_scores, int64_t* counts) {
   using namespace attar;
-  const Task task{*blocks, queries, m, wide != 0, cells, offsets, probes, level};
+  const Task task{*blocks, queries, m, wide != 0, offsets, hopes, first, results, level};
   std::vector<std::vector<Candidate>> found(m);
   const std::vector<int32_t> floors = seed(task, wanted);
   collect(task, wanted, floors, threads, found);
@@ -321,9 +366,9 @@ ATTAR_API void attar_sketch_select(const uint8_t* body, int64_t bytes, const uin
       const int8_t* high = queries + 4 * q * bytes;
       const int64_t* mine = rows + q * wanted;
       hits.resize(static_cast<size_t>(counts[q]));
-      for (int64_t i = 0; i < std::min(AHEAD, counts[q]); ++i) fetch(body, mine[i], bytes);
+      for (int64_t i = 0; i < std::min(AHEAD, counts[q]); ++i) fetch(body + mine[i] * bytes, bytes);
       for (int64_t i = 0; i < counts[q]; ++i) {
-        if (i + AHEAD < counts[q]) fetch(body, mine[i + AHEAD], bytes);
+        if (i + AHEAD < counts[q]) fetch(body + mine[i + AHEAD] * bytes, bytes);
         const float head = head_scale[q] * static_cast<float>(heads[q * wanted + i]);
         const int32_t sum = bytes ? score(body + mine[i] * bytes, bytes, lut, high, high + 2 * bytes) : 0;
         hits[i] = {head + body_scale[q] * static_cast<float>(sum), mine[i]};
@@ -377,7 +422,7 @@ ATTAR_API int64_t attar_sketch_reach(const attar::Blocks* given, const uint8_t* 
         for (uint32_t bits = masks[b - start] & blocks.valid(b); bits; bits &= bits - 1) {
           const int v = __builtin_ctz(bits);
           some.emplace_back(b * ROWS16 + v, r.head_scale * static_cast<float>(s[v]));
-          fetch(body, b * ROWS16 + v, bytes);
+          fetch(body + (b * ROWS16 + v) * bytes, bytes);
         }
       }
       passed[p] += static_cast<int64_t>(some.size());

@@ -14,12 +14,26 @@ LARGEST = 1 << 30
 
 
 @dataclass(frozen=True)
+class Promises:
+    """What the cells promise each query, in the unit of the weights.
+
+    offsets [m c] is what scores in a cell lack, hopes [m c] what the best of them may be, or None:
+    all cells are looked into. Else the `first` most promising are, then those that promise at least
+    the `results`-th best score so far.
+    """
+
+    offsets: Float32
+    hopes: Float32 | None
+    first: int
+    results: int
+
+
+@dataclass(frozen=True)
 class SketchQuery:
     """Integer queries: head int32 [m s], body int32 [m t]; coordinate = integer * scale [m].
 
     wide: the head has 15 bits, read as two int8 planes; narrow heads have 8 bits, one plane.
-    Bodies have 15 bits always. cells int32 [m p] are those that each query looks into, the best
-    first, none twice; offsets int32 [m p] is what scores there lack, in units of head_scale.
+    Bodies have 15 bits always. offsets and hopes int32 [m c] are `Promises` in units of head_scale.
     """
 
     head: NDArray[np.int32]
@@ -27,28 +41,28 @@ class SketchQuery:
     head_scale: Float32
     body_scale: Float32
     wide: bool
-    cells: NDArray[np.int32]
     offsets: NDArray[np.int32]
+    hopes: NDArray[np.int32] | None
+    first: int
+    results: int
 
     def __len__(self) -> int:
         return len(self.head)
 
 
 def quantized(
-    weights: Float32,
-    head_dims: int,
-    wide: bool,
-    cells: NDArray[np.int32] | None = None,
-    offsets: Float32 | None = None,
+    weights: Float32, head_dims: int, wide: bool, cells: Promises | None = None
 ) -> SketchQuery:
     """Weights float32 [m, s + t] of the levels to integers; a wide head shares its body's scale.
 
-    offsets float32 [m p] are those of `cells`; without cells there is one, whose offset is zero.
+    Without promises there is one cell, whose offset is zero.
     """
-    m = len(weights)
-    if cells is None or offsets is None:
-        cells, offsets = np.zeros((m, 1), np.int32), np.zeros((m, 1), np.float32)
-    least = np.maximum(np.abs(offsets).max(axis=1, initial=0) / LARGEST, np.float32(1e-30))
+    if cells is None:
+        cells = Promises(np.zeros((len(weights), 1), np.float32), None, 1, 1)
+    largest = np.abs(cells.offsets).max(axis=1, initial=0)
+    if cells.hopes is not None:
+        largest = np.maximum(largest, np.abs(cells.hopes).max(axis=1, initial=0))
+    least = np.maximum(largest / LARGEST, np.float32(1e-30))
     size = np.abs(weights).max(axis=1, initial=0)
     scale = np.maximum(size / WIDE, least).astype(np.float32)
     exact = np.rint(weights / scale[:, None]).astype(np.int32)
@@ -58,8 +72,13 @@ def quantized(
         size = np.abs(part).max(axis=1, initial=0)
         coarse = np.maximum(size / NARROW, least).astype(np.float32)
         head = np.rint(part / coarse[:, None]).astype(np.int32)
-    whole = np.rint(offsets / coarse[:, None]).astype(np.int32)
-    return SketchQuery(head, body, coarse, scale, wide, np.ascontiguousarray(cells), whole)
+
+    def whole(values: Float32) -> NDArray[np.int32]:
+        return np.rint(values / coarse[:, None]).astype(np.int32)
+
+    hopes = None if cells.hopes is None else whole(cells.hopes)
+    first, results = cells.first, cells.results
+    return SketchQuery(head, body, coarse, scale, wide, whole(cells.offsets), hopes, first, results)
 
 
 def planes(integers: NDArray[np.int32]) -> NDArray[np.int8]:

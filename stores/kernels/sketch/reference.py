@@ -3,7 +3,8 @@
 encode   nibble c codes what the nibbles before it left of coordinate axis[c]; its code is the
          number of thresholds below that, in units of spread[c]
 top      per query the `wanted` positions of the largest <q, LEVEL[code]> + offset[cell] over the
-         head, in the cells that it looks into, ties by position
+         head, in the cells that it looks into, ties by position: the `first` most promising, then
+         those that promise at least the `results`-th best score of these
 select   of these the `kept` largest head_scale * head + body_scale * body, in float32
 reach    positions whose bound, head first and then head with body, reaches the floor of their cell
 """
@@ -71,14 +72,31 @@ def top(
     scores = query.head @ head_levels(codes).T.astype(np.int64)
     found = Candidates.empty(len(query.head), min(wanted, int(valid.sum())))
     for q, all_scores in enumerate(scores):
-        offset = np.full(codes.cells, np.iinfo(np.int64).min)
-        offset[query.cells[q]] = query.offsets[q]
-        seen = np.flatnonzero(valid & (offset > np.iinfo(np.int64).min)[cell])
-        values = all_scores[seen] + offset[cell[seen]]
-        order = np.lexsort((seen, -values))[: found.positions.shape[1]]
+        values = all_scores + query.offsets[q, cell]
+        seen = np.flatnonzero(valid & looked_into(query, q, values, valid, cell)[cell])
+        order = seen[np.lexsort((seen, -values[seen]))[: found.positions.shape[1]]]
         found.counts[q] = len(order)
-        found.positions[q, : len(order)], found.scores[q, : len(order)] = seen[order], values[order]
+        found.positions[q, : len(order)], found.scores[q, : len(order)] = order, values[order]
     return found
+
+
+def looked_into(
+    query: SketchQuery,
+    q: int,
+    values: NDArray[np.int64],
+    valid: NDArray[np.bool_],
+    cell: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    """The cells bool [c] that query q looks into; values, valid, and cell are those of positions."""
+    hopes = None if query.hopes is None else query.hopes[q]
+    some = np.zeros(query.offsets.shape[1], bool)
+    if hopes is None:
+        return ~some
+    some[np.argsort(-hopes, kind="stable")[: query.first]] = True
+    so_far = np.sort(values[valid & some[cell]])
+    if len(so_far) < query.results:
+        return ~some | some
+    return some | (hopes >= so_far[-query.results])
 
 
 def select(

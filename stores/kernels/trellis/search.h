@@ -3,8 +3,6 @@
 
 #include "../native.h"
 
-#define ATTAR_INLINE inline __attribute__((always_inline))
-
 namespace attar {
 
 namespace {

@@ -84,11 +84,6 @@ Dot8 dot_of(int32_t level) {
   return portable_dot;
 }
 
-template <class Item>
-inline void fetch(const Item* items, int64_t count) {
-  for (int64_t j = 0; j < count; j += LINE / sizeof(Item)) __builtin_prefetch(items + j);
-}
-
 struct Place {
   int32_t score;
   uint32_t row;
@@ -155,7 +150,7 @@ class Walker {
     meet(graph_.entries, graph_.entry_count, query);
     for (uint32_t row = pool_.take(); row != NOWHERE; row = pool_.take()) {
       const uint32_t next = pool_.peek();
-      if (next != NOWHERE) fetch(links(next), graph_.degree);
+      if (next != NOWHERE) fetch(links(next), graph_.degree * 4);
       meet(links(row), graph_.degree, query);
     }
     for (const uint32_t word : touched_) met_[word] = 0;

@@ -73,20 +73,20 @@ def test_certified_is_exact_in_cells_for_any_codes(seed, n, k, tail):
     index = Cascade.build(held, np.eye(24), 8, 4, cells=5)
     query = Query(rng.standard_normal((2, 24)).astype(np.float32), np.zeros(2, np.float32))
     truth = exact_top(held, query, k)
-    for q, found in enumerate(certified(index, query, k, Widths(1, 1, 1))):
+    for q, found in enumerate(certified(index, query, k, Widths(1, 1, 0.0))):
         floor = truth.scores[q, -1]
         wanted = np.flatnonzero(all_scores(held.layout.unpack(held.codes), None, query, q) >= floor)
         np.testing.assert_array_equal(found.rows, wanted)
 
 
-def test_more_cells_find_more_and_all_find_all():
+def test_a_wider_margin_finds_more_and_all_cells_find_all():
     index, query = cascade("int8", "cosine", 6000, m=40, cells=32)
     truth = exact_top(index.source, query, 10)
     recall = [
         np.mean(
-            approximate(index, query, 10, Widths(3000, 1000, probes)).scores >= truth.scores[:, -1:]
+            approximate(index, query, 10, Widths(3000, 1000, margin)).scores >= truth.scores[:, -1:]
         )
-        for probes in (1, 4, 32)
+        for margin in (-9.0, -0.5, None)
     ]
     assert recall[0] < recall[1] <= recall[2] == 1
 
@@ -95,7 +95,7 @@ def test_a_filter_looks_into_more_cells():
     index, query = cascade("int8", "cosine", 6000, m=40, cells=32)
     allowed = np.random.default_rng(0).random(6000) < 0.2
     truth = exact_top(index.source, query, 10, allowed)
-    found = approximate(index, query, 10, Widths(400, 150, 6), allowed)
+    found = approximate(index, query, 10, Widths(400, 150, 0.4), allowed)
     assert allowed[found.rows].all()
     assert np.mean(found.scores >= truth.scores[:, -1:]) > 0.97
 
@@ -106,7 +106,7 @@ def test_a_filter_that_leaves_the_best_cells_empty_still_fills_k():
     allowed = np.ones(6000, bool)
     allowed[nearest.ravel()] = False
     k = 20
-    found = approximate(index, query, k, Widths(40, 20, 1), allowed)
+    found = approximate(index, query, k, Widths(40, 20, -9.0), allowed)
     assert found.rows.shape == (3, k)
     assert allowed[found.rows].all()
 
@@ -114,10 +114,10 @@ def test_a_filter_that_leaves_the_best_cells_empty_still_fills_k():
 def test_every_level_and_thread_count_gives_the_same_in_cells():
     index, query = cascade("waterfill@8x", "cosine", 3000, cells=16)
     for some in (query, Query(query.coords[:1], query.const[:1])):
-        wanted = approximate(index, some, 10, Widths(200, 50, 5), impl="numpy")
+        wanted = approximate(index, some, 10, Widths(200, 50, 0.2), impl="numpy")
         for impl in levels():
             for threads in (1, 3):
-                got = approximate(index, some, 10, Widths(200, 50, 5), None, threads, impl)
+                got = approximate(index, some, 10, Widths(200, 50, 0.2), None, threads, impl)
                 np.testing.assert_array_equal(got.rows, wanted.rows)
                 np.testing.assert_array_equal(got.scores, wanted.scores)
 
@@ -126,8 +126,7 @@ def test_calibration_chooses_cells():
     index, _ = cascade("int8", "cosine", 10_000, dim=64, cells=64)
     asked: Exam = exam(index, seed=7)  # other questions than those that it is calibrated on
     few, many = calibrated(index, 0.8), calibrated(index, 0.99)
-    assert few.probes is not None
-    assert few.probes <= (many.probes or 64)
-    assert few.probes < 64
+    assert few.margin is not None
+    assert few.margin < (1.0 if many.margin is None else many.margin)
     assert asked.recall(many) >= 0.96
     assert asked.recall(few) >= 0.75

@@ -7,6 +7,7 @@ from attar.stores.cascade.cells import arranged
 from attar.stores.kernels.sketch import (
     EncodePlan,
     Errors,
+    Promises,
     Reach,
     SketchCodes,
     empty_codes,
@@ -177,11 +178,18 @@ def test_cells_equal_reference(n, s, t, cells, wide, level):
     rng = np.random.default_rng(n)
     codes, m = celled(n, s, t, cells, seed=n), 19
     weights = rng.standard_normal((m, s + t)).astype(np.float32)
-    for probes in (1, 3, cells):
-        looked = np.argsort(rng.random((m, cells)), axis=1)[:, :probes].astype(np.int32)
-        biases = (30 * rng.standard_normal((m, probes))).astype(np.float32)
-        query = quantized(weights, s, wide, looked, biases)
-        for allowed in (None, rng.random(n) < 0.3):
+    biases = (30 * rng.standard_normal((m, cells))).astype(np.float32)
+    hopes = biases + 40 * rng.random((m, cells), np.float32)
+    for promised in (
+        Promises(biases, None, 3, 10),
+        Promises(biases, hopes, 1, 10),
+        Promises(biases, hopes, 3, 1),
+        Promises(biases, hopes - 1000, 2, 1),  # the others promise too little
+        Promises(biases, hopes, 2, 40),
+        Promises(biases, hopes, cells, 10),
+    ):
+        query = quantized(weights, s, wide, promised)
+        for allowed in (None, rng.random(n) < 0.3, rng.random(n) < 0.001):
             got = sketch_top(codes, query, 50, allowed, threads=2, impl=level)
             wanted = sketch_top(codes, query, 50, allowed, impl="numpy")
             np.testing.assert_array_equal(got.counts, wanted.counts)
@@ -211,19 +219,40 @@ def test_ties_go_to_the_first_positions_whatever_cell_comes_first(wide, level):
     starts, order = arranged(np.arange(n) % cells, cells)
     codes = empty_codes(n, s, 0, starts, order)
     sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
-    last_first = np.arange(cells, dtype=np.int32)[None, ::-1]
-    query = quantized(np.ones((1, s), np.float32), s, wide, last_first, np.zeros((1, cells)))
+    zeros = np.zeros((1, cells), np.float32)
+    last_first = np.arange(cells, dtype=np.float32)[None]
+    query = quantized(np.ones((1, s), np.float32), s, wide, Promises(zeros, last_first + 1e6, 1, 1))
     got = sketch_top(codes, query, 50, impl=level)
     np.testing.assert_array_equal(as_sets(got)[0][0], np.arange(50))
+
+
+@pytest.mark.parametrize("level", FORCED)
+@pytest.mark.parametrize("wide", [True, False])
+def test_cells_that_promise_too_little_are_left_out(wide, level):
+    n, s, cells = 640, 16, 8
+    starts, order = arranged(np.arange(n) % cells, cells)
+    codes = empty_codes(n, s, 0, starts, order)
+    sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
+    zeros, weights = np.zeros((1, cells), np.float32), np.ones((1, s), np.float32)
+    # Every row has the same score: a cell that promises a little more counts, one with less does not.
+    bare = sketch_top(codes, quantized(weights, s, wide), 1, impl="numpy")
+    scale = quantized(weights, s, wide).head_scale[0]
+    promised = np.full((1, cells), (bare.scores[0, 0] + 50) * scale, np.float32)
+    promised[0, 5] += 50 * scale  # looked into first
+    promised[0, [2, 6]] -= 100 * scale
+    got = sketch_top(
+        codes, quantized(weights, s, wide, Promises(zeros, promised, 1, 1)), n, impl=level
+    )
+    seen = np.unique(codes.rows_at(got.positions[0, : got.counts[0]]) % cells)
+    np.testing.assert_array_equal(seen, [0, 1, 3, 4, 5, 7])
 
 
 def test_offsets_beyond_the_integers_are_scaled():
     codes = celled(300, 8, 2, 3, seed=1)
     weights = np.full((2, 10), 1e-6, np.float32)
-    looked = np.tile(np.arange(3, dtype=np.int32), (2, 1))
     biases = np.array([[-1e4, 0, 1e4], [3e4, 1, -3e4]], np.float32)
     for wide in (True, False):
-        query = quantized(weights, 8, wide, looked, biases)
+        query = quantized(weights, 8, wide, Promises(biases, biases, 3, 1))
         wanted = sketch_top(codes, query, 20, impl="numpy")
         for level in [p.values[0] for p in FORCED if not p.marks]:
             got = sketch_top(codes, query, 20, impl=level)
