@@ -42,6 +42,11 @@ def sketch_top(
     impl: str = "auto",
 ) -> Candidates:
     """The `wanted` allowed rows of the best head scores for each query, as positions."""
+    if query.offsets.shape[1] != codes.cells:
+        raise ValueError(
+            f"A query knows what each of the {codes.cells} cells promises, got "
+            f"{query.offsets.shape[1]}; pass Promises to quantized."
+        )
     level = native_level(impl)
     if level is None:
         return reference.top(codes, query, wanted, allowed)

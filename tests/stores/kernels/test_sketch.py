@@ -235,8 +235,8 @@ def test_cells_that_promise_too_little_are_left_out(wide, level):
     sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
     zeros, weights = np.zeros((1, cells), np.float32), np.ones((1, s), np.float32)
     # Every row has the same score: a cell that promises a little more counts, one with less does not.
-    bare = sketch_top(codes, quantized(weights, s, wide), 1, impl="numpy")
-    scale = quantized(weights, s, wide).head_scale[0]
+    all_cells = quantized(weights, s, wide, Promises(zeros, None, 1, 1))
+    bare, scale = sketch_top(codes, all_cells, 1, impl="numpy"), all_cells.head_scale[0]
     promised = np.full((1, cells), (bare.scores[0, 0] + 50) * scale, np.float32)
     promised[0, 5] += 50 * scale  # looked into first
     promised[0, [2, 6]] -= 100 * scale
@@ -263,6 +263,8 @@ def test_offsets_beyond_the_integers_are_scaled():
 def test_sizes_are_refused_by_rule():
     with pytest.raises(ValueError, match="multiple of 8"):
         empty_codes(5, 12, 0)
+    with pytest.raises(ValueError, match="7 cells"):
+        sketch_top(celled(100, 8, 0, 7, seed=0), random_query(2, 8, 0, 0, True), 5)
     with pytest.raises(ValueError, match="one query"):
         query = random_query(2, 8, 0, 0, True)
         errors = Errors(np.zeros((4, 16), np.uint8), np.ones(4, np.float32))
