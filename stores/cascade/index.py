@@ -77,8 +77,8 @@ class Cascade:
             starts, order = arranged(_owners(source, frame, threads), len(frame.cells))
         shape = projection.head_dims, projection.body_dims
         codes = empty_codes(len(source), *shape, starts, order)
-        bounds, *cells, largest = _sketch(source, frame, codes, threads)
-        return cls(source, frame, codes, _steps(bounds), *cells, largest)
+        bounds, radii, spreads, largest = _sketch(source, frame, codes, threads)
+        return cls(source, frame, codes, _steps(bounds), radii, spreads, largest)
 
     @cached_property
     def limits(self) -> Limits:

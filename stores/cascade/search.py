@@ -60,7 +60,7 @@ UNIT = 2.0**-24
 
 @dataclass(frozen=True)
 class Widths:
-    """Candidates of the head and of the body for each query; what cells promise, None: all count."""
+    """Candidates of head and body for each query; the margin of what cells promise, None: all."""
 
     head: int = 1000
     body: int = 200

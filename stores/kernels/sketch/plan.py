@@ -74,7 +74,7 @@ def quantized(
         head = np.rint(part / coarse[:, None]).astype(np.int32)
 
     def whole(values: Float32) -> NDArray[np.int32]:
-        return np.rint(values / coarse[:, None]).astype(np.int32)
+        return np.asarray(np.rint(values / coarse[:, None]), np.int32)
 
     hopes = None if cells.hopes is None else whole(cells.hopes)
     first, results = cells.first, cells.results

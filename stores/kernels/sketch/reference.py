@@ -87,7 +87,7 @@ def looked_into(
     valid: NDArray[np.bool_],
     cell: NDArray[np.int64],
 ) -> NDArray[np.bool_]:
-    """The cells bool [c] that query q looks into; values, valid, and cell are those of positions."""
+    """The cells bool [c] that query q looks into; values, valid and cell are of all positions."""
     hopes = None if query.hopes is None else query.hopes[q]
     some = np.zeros(query.offsets.shape[1], bool)
     if hopes is None:
@@ -96,7 +96,7 @@ def looked_into(
     so_far = np.sort(values[valid & some[cell]])
     if len(so_far) < query.results:
         return ~some | some
-    return some | (hopes >= so_far[-query.results])
+    return np.asarray(some | (hopes >= so_far[-query.results]), bool)
 
 
 def select(

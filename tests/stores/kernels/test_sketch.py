@@ -234,7 +234,7 @@ def test_cells_that_promise_too_little_are_left_out(wide, level):
     codes = empty_codes(n, s, 0, starts, order)
     sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
     zeros, weights = np.zeros((1, cells), np.float32), np.ones((1, s), np.float32)
-    # Every row has the same score: a cell that promises a little more counts, one with less does not.
+    # Every row has the same score: a cell that promises a little more counts, one with less not.
     all_cells = quantized(weights, s, wide, Promises(zeros, None, 1, 1))
     bare, scale = sketch_top(codes, all_cells, 1, impl="numpy"), all_cells.head_scale[0]
     promised = np.full((1, cells), (bare.scores[0, 0] + 50) * scale, np.float32)
