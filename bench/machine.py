@@ -25,9 +25,20 @@ def machine() -> dict[str, Any]:
         "cpu": model or platform.processor() or platform.machine(),
         "isa": [flag for flag in wanted if f" {flag}" in flags],
         "cores": os.cpu_count(),
+        "caches": caches(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in ("numpy", "faiss-cpu")},
     }
+
+
+def caches() -> dict[str, str]:
+    """Sizes of the second and third level's caches as Linux tells them; virtual machines share."""
+    found = {}
+    for index in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        level, size = (index.joinpath(name).read_text().strip() for name in ("level", "size"))
+        if level in ("2", "3"):
+            found[f"L{level}"] = size
+    return found
 
 
 def commit() -> str:
