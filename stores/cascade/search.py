@@ -175,7 +175,7 @@ def survivors(
     threads: int | None,
     impl: str,
 ) -> tuple[NDArray[np.int64], int]:
-    """Rows of one query whose score may reach `floor`, ascending; how many the head let pass."""
+    """Rows of one query whose score may reach `floor`; how many the head let pass."""
     projection, centres = index.frame.projection, index.frame.cells.centres
     w32 = projection.metric.queries(query.coords)
     w = w32.astype(np.float64)[0]
@@ -205,7 +205,7 @@ def survivors(
         *(float(one) for one in bounds),
     )
     at, passed = sketch_reach(index.codes, planned, index.errors, reach, allowed, threads, impl)
-    return np.sort(index.codes.rows_at(at)), passed
+    return index.codes.rows_at(at), passed
 
 
 def _bounds(index: Cascade, inside: NDArray[np.float64], size: float) -> NDArray[np.float64]:

@@ -112,21 +112,21 @@ def exact_reach(
     threads: int | None = 1,
     impl: str = "auto",
 ) -> NDArray[np.int64]:
-    """Of rows [c] all whose canonical score for ONE query reaches the floor, and few others.
+    """Of rows [c] all whose canonical score for ONE query reaches the floor, and few others, ascending.
 
     Codes that are not bytes keep all of their rows.
     """
     if len(query) != 1:
         raise ValueError(f"exact_reach takes one query, got {len(query)}.")
     if not len(rows) or not has_bytes(codes) or codes.pager is not None or not np.isfinite(floor):
-        return rows
+        return np.sort(rows)
     level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
     asked = small(codes, query)
     least = np.float32(floor - slack(codes, asked, query, limits))
     least = np.nextafter(least, np.float32(-np.inf))
     if level is None:
         reach = reference_scores(codes, asked, query, 0, rows) >= least
-        return np.asarray(rows[reach], np.int64)
+        return np.sort(rows[reach])
     return native_reach(codes, asked, query, rows, float(least), level, thread_count(threads))
 
 

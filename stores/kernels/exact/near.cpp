@@ -9,6 +9,8 @@ namespace attar {
 
 namespace {
 
+constexpr int64_t PLACES = 4096;  // into which rows are sorted before they are read
+
 template <bool SIGNED>
 inline int32_t value(uint8_t x) {
   return SIGNED ? static_cast<int8_t>(x) : x;
@@ -139,6 +141,17 @@ class Near {
   const float* constant_;
 };
 
+// Rows that lie near each other one after the other: sorted by their leading bits, in one pass.
+std::vector<int64_t> gathered(const int64_t* rows, int64_t count, int64_t all) {
+  int shift = 0;
+  while (all >> shift >= PLACES) ++shift;
+  std::vector<int64_t> at(PLACES + 1, 0), order(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) ++at[(rows[i] >> shift) + 1];
+  for (int64_t p = 0; p < PLACES; ++p) at[p + 1] += at[p];
+  for (int64_t i = 0; i < count; ++i) order[at[rows[i] >> shift]++] = rows[i];
+  return order;
+}
+
 }  // namespace
 
 Dot signed_dot(int32_t level) { return dot_of<true>(level); }
@@ -175,21 +188,22 @@ ATTAR_API void attar_exact_near(const attar::Source* source, const uint8_t* tabl
   });
 }
 
-// Of rows int64 [count] those whose near score for the one query reaches the floor, in their order:
-// out int64 [count]; returns how many.
+// Of rows int64 [count] those whose near score for the one query reaches the floor, ascending: out
+// int64 [count]; returns how many.
 ATTAR_API int64_t attar_exact_reach(const attar::Source* source, const uint8_t* table,
                                     const int16_t* query, const float* scale,
                                     const float* constant, const int64_t* rows, int64_t count,
                                     float floor, int32_t threads, int32_t level, int64_t* out) {
   using namespace attar;
   const Source& s = *source;
+  const std::vector<int64_t> order = gathered(rows, count, s.rows);
   std::vector<std::vector<int64_t>> kept(std::max<int32_t>(1, threads));
   parallel(count, threads, [&](int64_t part, int64_t first, int64_t last) {
     Near near(s, table, query, scale, constant, level);
-    for (int64_t i = first; i < std::min(last, first + AHEAD); ++i) fetch(s, rows[i]);
+    for (int64_t i = first; i < std::min(last, first + AHEAD); ++i) fetch(s, order[i]);
     for (int64_t i = first; i < last; ++i) {
-      if (i + AHEAD < last) fetch(s, rows[i + AHEAD]);
-      if (near(0, rows[i]) >= floor) kept[part].push_back(rows[i]);
+      if (i + AHEAD < last) fetch(s, order[i + AHEAD]);
+      if (near(0, order[i]) >= floor) kept[part].push_back(order[i]);
     }
   });
   int64_t total = 0;
@@ -197,5 +211,6 @@ ATTAR_API int64_t attar_exact_reach(const attar::Source* source, const uint8_t* 
     std::copy(part.begin(), part.end(), out + total);
     total += static_cast<int64_t>(part.size());
   }
+  std::sort(out, out + total);
   return total;
 }

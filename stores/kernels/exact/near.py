@@ -157,7 +157,7 @@ def native_reach(
     level: int,
     threads: int,
 ) -> NDArray[np.int64]:
-    """Of rows int64 [c] those whose near score for the one query reaches the floor."""
+    """Of rows int64 [c] those whose near score for the one query reaches the floor, ascending."""
     rows = np.ascontiguousarray(rows, np.int64)
     constant = np.ascontiguousarray(query.const, np.float32)
     table = padded_table(asked.table)
