@@ -61,12 +61,15 @@ inline int64_t row_of(Candidate c) { return 0xffffffffu - static_cast<uint32_t>(
 constexpr int32_t LOWEST = std::numeric_limits<int32_t>::min();
 constexpr int32_t HIGHEST = std::numeric_limits<int32_t>::max();
 
+// Puts the `wanted` best of the keys first and returns the worst of these; wanted lies in 1 ... size.
+Candidate best_first(std::vector<Candidate>& keys, int64_t wanted, int32_t level);
+
 // Keeps at least the `wanted` best of what is pushed.
 class Collector {
  public:
   Collector() = default;
-  Collector(size_t wanted, int32_t floor)
-      : floor_(floor), wanted_(wanted), room_(std::max<size_t>(4 * wanted, 1024)) {}
+  Collector(size_t wanted, int32_t floor, int32_t level)
+      : floor_(floor), level_(level), wanted_(wanted), room_(std::max<size_t>(4 * wanted, 1024)) {}
 
   int32_t floor() const { return floor_; }
   // The floor for scores to which `offset` is still to be added.
@@ -88,9 +91,7 @@ class Collector {
 
   void trim() {
     if (kept_.size() < wanted_ || kept_.empty()) return;
-    const auto last = kept_.begin() + static_cast<int64_t>(wanted_) - 1;
-    std::nth_element(kept_.begin(), last, kept_.end(), std::greater<Candidate>());
-    raise(score_of(*last));
+    raise(score_of(best_first(kept_, static_cast<int64_t>(wanted_), level_)));
     kept_.resize(wanted_);
   }
 
@@ -99,6 +100,7 @@ class Collector {
 
  private:
   int32_t floor_ = 0;
+  int32_t level_ = 0;
   size_t wanted_ = 0;
   size_t room_ = 0;
   std::vector<Candidate> kept_;

@@ -96,9 +96,7 @@ Chosen first_cells(const Task& t) {
   std::vector<Candidate> order(cells);
   for (int64_t q = 0; q < t.m; ++q) {
     for (int64_t c = 0; c < cells; ++c) order[c] = candidate(promised[q * cells + c], c);
-    if (count < cells) {
-      std::nth_element(order.begin(), order.begin() + count, order.end(), std::greater<Candidate>());
-    }
+    if (count < cells) best_first(order, count, t.level);
     for (int64_t i = 0; i < count; ++i) chosen[q].push_back(static_cast<int32_t>(row_of(order[i])));
   }
   return chosen;
@@ -156,7 +154,7 @@ struct Visits {
 struct Room {
   std::vector<int8_t> queries;
   std::vector<Slot> slots;
-  Collector idle{1, HIGHEST};
+  Collector idle{1, HIGHEST, PORTABLE};
 };
 
 // One query in two planes after the other.
@@ -256,7 +254,7 @@ void collect(const Task& t, int64_t wanted, const std::vector<int32_t>& floors, 
              std::vector<std::vector<Candidate>>& found) {
   Parts kept(std::max(threads, 1));
   for (auto& part : kept) {
-    for (int64_t q = 0; q < t.m; ++q) part.emplace_back(wanted, floors[q]);
+    for (int64_t q = 0; q < t.m; ++q) part.emplace_back(wanted, floors[q], t.level);
   }
   const Chosen first = first_cells(t);
   scan_visits(t, Visits(t, first), threads, kept);
@@ -284,7 +282,7 @@ std::vector<int32_t> seed(const Task& t, int64_t wanted) {
   const size_t rank = seed_rank(static_cast<double>(wanted), share);
   if (rank > SAMPLED * ROWS16 / 4) return floors;
   const Visits visits(t, first_cells(t));
-  std::vector<Collector> best(t.m, Collector(rank, LOWEST));
+  std::vector<Collector> best(t.m, Collector(rank, LOWEST, t.level));
   Room room;
   for (int64_t s = 0; s < SAMPLED / 2; ++s) {
     const int64_t first = count / 2 * s / (SAMPLED / 2) * 2;
@@ -339,7 +337,7 @@ ATTAR_API void attar_sketch_top(const attar::Blocks* blocks, const int8_t* queri
   for (int64_t q = 0; q < m; ++q) {
     std::vector<Candidate>& kept = found[q];
     if (kept.size() > static_cast<size_t>(wanted)) {
-      std::nth_element(kept.begin(), kept.begin() + wanted, kept.end(), std::greater<Candidate>());
+      best_first(kept, wanted, level);
       kept.resize(static_cast<size_t>(wanted));
     }
     counts[q] = static_cast<int64_t>(kept.size());
