@@ -23,7 +23,7 @@ from attar.stores.cascade.projection import gram_of
 from attar.stores.cascade.search import Widths, approximate, certified
 from attar.stores.kernels.exact import Source, exact_top, source
 from attar.stores.kernels.sketch import SketchCodes
-from attar.stores.scan.fast import MARGIN
+from attar.stores.scan.fast import FIRST
 from attar.stores.types import Codes, Float32, Query
 from bench.search.prepared import fresh, kept
 
@@ -163,7 +163,7 @@ class Attar:
 
     def exact(self, q: Float32) -> list[Any]:
         """Certified results."""
-        return certified(self.index, self.prepared(q), 10, Widths(margin=MARGIN))
+        return certified(self.index, self.prepared(q), 10, FIRST)
 
 
 def faiss_index(spec: str, docs: Float32, name: str) -> tuple[Any, float]:

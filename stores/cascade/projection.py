@@ -21,7 +21,9 @@ from attar.stores.kernels.sketch.codes import STEP
 from attar.stores.protocols import Codec
 from attar.stores.types import Float32, Levels
 
-DIAGONAL = 1e-5
+DIAGONAL = 0.02
+"""R is diagonal where G nearly is: scores are exact, |w| is a query's length to a hundredth."""
+
 TINY = 1e-12
 
 
@@ -59,10 +61,11 @@ class Metric:
 
 def metric_of(gram: NDArray[np.float64], levels: Levels, l2: bool) -> Metric:
     """The metric of scores, and for l2 the weight that gives norms the unit of a coordinate."""
-    diagonal = np.diag(gram).copy()
-    off = np.abs(gram - np.diag(diagonal)).max(initial=0)
-    if off <= DIAGONAL * diagonal.max(initial=0):
-        root = np.sqrt(diagonal)
+    root = np.sqrt(np.diag(gram))
+    units = np.where(root > TINY * root.max(initial=0), root, np.inf)
+    off = gram / units / units[:, None]
+    np.fill_diagonal(off, 0)
+    if np.linalg.norm(off, 2) <= DIAGONAL:
         inverse = np.where(root > TINY * root.max(initial=0), 1 / np.maximum(root, 1e-30), 0)
     else:
         values, vectors = np.linalg.eigh(gram)

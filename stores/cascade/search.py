@@ -49,9 +49,6 @@ from attar.stores.types import Float32, Query
 FEW = 4
 """Below this many times the body's width of allowed rows all of them are scored directly."""
 
-SPARE_TIMES, SPARE = 2, 12
-"""Of candidates 2 k + 12 get a canonical score: integers order neighbours a little differently."""
-
 FIRST_SHARE, FIRST = 64, 4
 """One cell in so many, but at least so many, are looked into whatever the others promise."""
 
@@ -100,8 +97,13 @@ def approximate(
         return approximate(index, query, k, everywhere, allowed, threads, impl)
     at = sketch_select(index.codes, planned, found, widths.body, threads, impl)
     rows = index.codes.rows_at(at)
-    rows = exact_near(index.source, query, rows, SPARE_TIMES * k + SPARE, threads, impl)
+    rows = exact_near(index.source, query, rows, scored(k), threads, impl)
     return ranked(rows, exact_scores(index.source, query, rows, threads, impl), k)
+
+
+def scored(k: int) -> int:
+    """Candidates that get a canonical score: integers order neighbours a little differently."""
+    return k + k // 2 + 8
 
 
 def promises(

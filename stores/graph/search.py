@@ -7,7 +7,7 @@ scores are canonical, as in every other search.
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores.cascade.search import SPARE, SPARE_TIMES
+from attar.stores.cascade.search import scored
 from attar.stores.graph.index import GraphIndex
 from attar.stores.kernels.exact import Top
 from attar.stores.kernels.walk import Pool, walk_top
@@ -31,7 +31,7 @@ def walked(
     None where one of the queries met fewer than k.
     """
     window = max(window, 2 * k)
-    pool = Pool(window, min(window, LOOKED * k + LOOKED_MORE), SPARE_TIMES * k + SPARE, k)
+    pool = Pool(window, min(window, LOOKED * k + LOOKED_MORE), scored(k), k)
     asked = index.leading.queries(query.coords, impl)
     found = walk_top(index.graph, index.source, asked, query, pool, allowed, threads, impl)
     return None if len(found.rows) and found.rows.min(initial=0) < 0 else found

@@ -38,7 +38,7 @@ CASCADE_ROWS = 20_000
 SPARSE = 64
 """A filter that leaves less than one row in so many is scanned whole as well."""
 
-MARGIN = 0.3
+FIRST = Widths(300, 100, 0.3)
 """An exact search gets its first floor from the cells that promise most (`cascade.search`)."""
 
 FEW_QUERIES = 8
@@ -177,7 +177,7 @@ def _search(held: Scanner, target: Target, k: int, how: How) -> list[Rows]:
         return _whole(held, target.query, k, allowed, threads, how.impl)
     if how.exact:
         index = held.cascade()
-        found = certified(index, target.query, k, Widths(margin=MARGIN), allowed, threads, how.impl)
+        found = certified(index, target.query, k, FIRST, allowed, threads, how.impl)
         return [(one.rows, one.scores) for one in found]
     recall = RECALL if how.recall is None else how.recall
     top = _walked(held, target.query, k, recall, allowed, matches, how)

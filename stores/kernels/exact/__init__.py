@@ -112,9 +112,9 @@ def exact_reach(
     threads: int | None = 1,
     impl: str = "auto",
 ) -> NDArray[np.int64]:
-    """Of rows [c] all whose canonical score for ONE query reaches the floor, and few others, ascending.
+    """Of rows [c] all whose canonical score for ONE query reaches the floor, and few others.
 
-    Codes that are not bytes keep all of their rows.
+    They ascend. Codes that are not bytes keep all of their rows.
     """
     if len(query) != 1:
         raise ValueError(f"exact_reach takes one query, got {len(query)}.")
