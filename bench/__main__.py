@@ -61,10 +61,14 @@ def main() -> int:
         for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
             fill_tables(page, RESULTS)
         return 0
+    known = load_all()
+    # A whole name is that benchmark, not also those whose names go on.
+    wanted = {name for name in options.names if name in known}
+    prefixes = tuple(name for name in options.names if name not in known)
     chosen = [
         b
-        for b in load_all().values()
-        if not options.names or b.name.startswith(tuple(options.names))
+        for b in known.values()
+        if not options.names or b.name in wanted or b.name.startswith(prefixes)
     ]
     gates = {b.gate for b in chosen}
     green = {gate: options.no_gate or gate_is_green(gate) for gate in gates}

@@ -1,19 +1,32 @@
-"""Indexes of other libraries, each built in its own process: CPU seconds, peak memory, files.
+"""Indexes of attar and of other libraries, each built in a process of its own.
 
-python -m bench.search.building NAME N SEED FOLDER
+CPU seconds, peak memory, files. What takes the documents in blocks reads them from their file:
+mapped pages would count as memory of the build.
+
+python -m bench.search.building NAME N SEED
 """
 
 import json
+import pickle
 import subprocess
 import sys
 import time
+import zlib
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from attar.stores.types import Float32
+import attar
+from attar.stores import metric as metrics
+from attar.stores.cascade.index import Cascade
+from attar.stores.cascade.projection import gram_of
+from attar.stores.graph.index import GraphIndex
+from attar.stores.kernels.exact import source
+from attar.stores.types import Codes, Float32
 from bench.search.generator import documents
 from bench.search.prepared import FOLDER
 
@@ -26,22 +39,83 @@ FAISS = {
     "faiss HNSW32_SQ8": "HNSW32_SQ8",
 }
 PANORAMA = "faiss FlatPanorama"
+TRAINED = 20_000
+STORES = Path(__file__).resolve().parent.parent.parent / "stores"
+
+
+@dataclass(frozen=True)
+class Own:
+    """An index of attar: a cascade in so many cells, or a graph of so many links."""
+
+    spec: str
+    cells: int = 1
+    links: int = 0
+
+    @property
+    def sources(self) -> list[Path]:
+        """The code that decides what is built."""
+        names = ["graph/index", "graph/links"] if self.links else ["cascade/index", "cascade/cells"]
+        names += ["cascade/frame", "cascade/projection"]
+        return [STORES / f"{name}.py" for name in names]
+
+
+ATTAR = {
+    "attar int8": Own("int8"),
+    "attar int8, 1024 cells": Own("int8", 1024),
+    "attar waterfill@328B, 1024 cells": Own("waterfill@328B", 1024),
+    "attar int8, graph": Own("int8", links=64),
+}
+
+
+def block(docs: Float32, first: int, count: int = BLOCK) -> Float32:
+    """Rows of the documents' file, read; not mapped."""
+    if not isinstance(docs, np.memmap):
+        return np.asarray(docs[first : first + count])
+    rows, width = min(count, len(docs) - first), docs.shape[1]
+    start = docs.offset + first * width * docs.itemsize
+    read = np.fromfile(str(docs.filename), np.float32, rows * width, offset=start)
+    return read.reshape(rows, width)
+
+
+def build_attar(own: Own) -> Callable[[Float32, Path], None]:
+    """Fit on the first rows, encode in blocks, sketch or link the codes."""
+
+    def build(docs: Float32, folder: Path) -> None:
+        codec = attar.codec(own.spec).fit(block(docs, 0, TRAINED))
+        fields: dict[str, Any] = {}
+        for first in range(0, len(docs), BLOCK):
+            x = metrics.documents(block(docs, first), "cosine", codec.norm)
+            for name, part in codec.encode(x).fields.items():
+                if not first:
+                    fields[name] = np.empty((len(docs), *part.shape[1:]), part.dtype)
+                fields[name][first : first + len(part)] = part
+        held, gram = source(codec.layout, Codes(fields)), gram_of(codec)
+        parts: tuple[Any, ...]
+        if own.links:
+            graph = GraphIndex.build(held, gram, own.links)
+            parts = graph.leading, graph.graph
+        else:
+            made = Cascade.build(held, gram, cells=own.cells)
+            parts = made.frame, made.codes, made.errors, made.radii, made.spreads, made.largest
+        with (folder / "index").open("wb") as file:
+            pickle.dump((codec.dump(), fields, parts), file, protocol=5)
+
+    return build
 
 
 def build_faiss(spec: str) -> Callable[[Float32, Path], None]:
     """Train on a block, add in blocks."""
 
     def build(docs: Float32, folder: Path) -> None:
-        import faiss
-
+        faiss: Any = import_module("faiss")  # its stubs know one kind of index a name
         faiss.omp_set_num_threads(1)
         if spec == PANORAMA:
             index = faiss.IndexFlatIPPanorama(docs.shape[1], 8)
         else:
             index = faiss.index_factory(docs.shape[1], spec, faiss.METRIC_INNER_PRODUCT)
-        index.train(np.asarray(docs[:BLOCK]))
+        index.train(block(docs, 0))
         for first in range(0, len(docs), BLOCK):
-            index.add(np.asarray(docs[first : first + BLOCK]))
+            index.add(block(docs, first))
         faiss.write_index(index, str(folder / "index"))
 
     return build
@@ -53,9 +127,20 @@ def build_usearch(docs: Float32, folder: Path) -> None:
 
     index = Index(ndim=docs.shape[1], metric="ip", dtype="i8", connectivity=32, expansion_add=128)
     for first in range(0, len(docs), BLOCK):
-        part = np.asarray(docs[first : first + BLOCK])
+        part = block(docs, first)
         index.add(np.arange(first, first + len(part)), part, threads=1)
     index.save(str(folder / "index"))
+
+
+def build_turbovec(docs: Float32, folder: Path) -> None:
+    """Four bits a dimension."""
+    import turbovec
+
+    index = turbovec.TurboQuantIndex(docs.shape[1], 4)
+    for first in range(0, len(docs), BLOCK):
+        index.add(block(docs, first))
+    index.prepare()
+    index.write(str(folder / "index"))
 
 
 def build_scann(docs: Float32, folder: Path) -> None:
@@ -91,23 +176,34 @@ def build_svs(docs: Float32, folder: Path) -> None:
 
 
 BUILDERS: dict[str, Callable[[Float32, Path], None]] = {
+    **{name: build_attar(own) for name, own in ATTAR.items()},
     **{name: build_faiss(spec) for name, spec in FAISS.items()},
     PANORAMA: build_faiss(PANORAMA),
+    "turbovec 4 bit": build_turbovec,
     "usearch HNSW i8": build_usearch,
     "ScaNN tree AH2": build_scann,
     "SVS Vamana LeanVec192": build_svs,
 }
 
 
+def folder_of(name: str, n: int, seed: int) -> Path:
+    """Where an index lies; attar's by checksums of the fitted codec and of what builds it."""
+    safe = "".join(c if c.isalnum() else "-" for c in name)
+    if name in ATTAR:
+        own = ATTAR[name]
+        codec = attar.codec(own.spec).fit(block(documents(n, FOLDER, seed), 0, TRAINED))
+        parts = [codec.dump(), *(path.read_bytes() for path in own.sources)]
+        safe += f"_{zlib.crc32(b''.join(parts)):08x}"
+    return FOLDER / f"peer_{safe}_{n}_{seed}"
+
+
 def built(name: str, n: int, seed: int) -> tuple[Path, dict[str, Any]]:
     """The folder of an index, built when it was not, and what building took."""
-    safe = "".join(c if c.isalnum() else "-" for c in name)
-    folder = FOLDER / f"peer_{safe}_{n}_{seed}"
+    folder = folder_of(name, n, seed)
     facts = folder / "facts.json"
     if not facts.exists():
-        folder.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "bench.search.building", name, str(n), str(seed)]
-        subprocess.run([*command, str(folder)], check=True)
+        subprocess.run(command, check=True)
     return folder, json.loads(facts.read_text())
 
 
@@ -120,8 +216,9 @@ def peak_mb() -> int:
 
 def main() -> None:
     """Build one index and write what it took."""
-    name, n, seed, where = sys.argv[1:]
-    folder, docs = Path(where), documents(int(n), FOLDER, int(seed))
+    name, n, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    folder, docs = folder_of(name, n, seed), documents(n, FOLDER, seed)
+    folder.mkdir(parents=True, exist_ok=True)
     before = peak_mb()
     start = time.process_time()
     BUILDERS[name](docs, folder)

@@ -5,17 +5,19 @@
    CPU seconds of one thread.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from attar.stores.kernels.library import best_level
 from bench.machine import interleaved
 from bench.registry import Result, bench
+from bench.search.alone import sweep
 from bench.search.arms import truth_of
 from bench.search.flat import bar
 from bench.search.generator import documents, queries
-from bench.search.peers import sweep
 from bench.search.prepared import FOLDER, kept
-from bench.search.systems import System, graph_system, svs_system
+from bench.search.systems import System, opened
 
 SEED = 2
 RECALLS = (0.95, 0.97, 0.98, 0.985, 0.99)
@@ -35,14 +37,14 @@ def graph(quick: bool) -> Result:
     docs = documents(n, FOLDER, SEED)
     asked, name = queries(256, docs, SEED), f"{n}_{SEED}"
     truth, _ = kept(f"truth_{name}", lambda: truth_of(docs, asked))
-    both = [graph_system("int8", docs, name), svs_system(n, SEED)]
+    both = [opened(one, n, SEED) for one in ("attar int8, graph", "SVS Vamana LeanVec192")]
     curves = {one.name: sweep(one, asked, truth, 1) for one in both}
     rows: list[dict[str, Any]] = []
     bars = {}
     for wanted in RECALLS:
         best = [next((p for p in curves[one.name] if p[1] >= wanted), None) for one in both]
-        calls = {
-            one.name: lambda s=one, p=point[0]: one_by_one(s, p, asked[:SINGLE])
+        calls: dict[str, Callable[[], object]] = {
+            one.name: partial(one_by_one, one, point[0], asked[:SINGLE])
             for one, point in zip(both, best, strict=True)
             if point is not None
         }

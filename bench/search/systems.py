@@ -1,26 +1,39 @@
-"""Other libraries behind one call: `search(queries [m 768], setting, threads) -> rows [m 10]`."""
+"""Attar and other libraries behind one call: `search(queries [m 768], setting, threads) -> [m 10]`.
 
+`opened(name, n, seed)` reads an index from its folder, where `building` put it.
+"""
+
+import pickle
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from attar.stores.cascade.projection import gram_of
+from attar.retrieval.codec import FittedCodec
+from attar.stores import metric as metrics
+from attar.stores.cascade.calibration import LADDER
+from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.search import approximate
 from attar.stores.graph.index import GraphIndex
 from attar.stores.graph.search import walked
 from attar.stores.graph.windows import LADDER as LADDER_OF_POOLS
+from attar.stores.kernels.exact import source
+from attar.stores.kernels.sketch import SketchCodes
 from attar.stores.kernels.walk import Graph
-from attar.stores.types import Float32
-from bench.search.arms import LADDER, Attar
-from bench.search.building import FAISS, PANORAMA, built
-from bench.search.prepared import fresh, kept
+from attar.stores.types import Codes, Float32
+from bench.search.building import ATTAR, PANORAMA, built
+from bench.search.prepared import fresh
 
 Rows = NDArray[np.int64]
 Search = Callable[[Float32, Any, int], Rows]
 K = 10
+MARGINS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, None)
+POOLS = (*LADDER_OF_POOLS, 768, 1024)
 
 
 @dataclass(frozen=True)
@@ -36,8 +49,7 @@ class System:
 
 def faiss_system(name: str, n: int, seed: int, ram: float) -> System:
     """A faiss index from its file."""
-    import faiss
-
+    faiss: Any = import_module("faiss")  # its stubs lack parameters
     folder, facts = built(name, n, seed)
     index = faiss.read_index(str(folder / "index"))
     factors = (2, 4, 8, 16, 30, 60, 120)
@@ -76,7 +88,7 @@ def usearch_system(n: int, seed: int) -> System:
 
     name = "usearch HNSW i8"
     folder, facts = built(name, n, seed)
-    index = Index.restore(str(folder / "index"))
+    index: Any = Index.restore(str(folder / "index"))
     if index is None:
         raise ValueError(f"{folder} holds no index of usearch.")
 
@@ -134,58 +146,62 @@ def svs_system(n: int, seed: int) -> System:
     )
 
 
-def turbovec_system(docs: Float32, bits: int = 4) -> System:
+def turbovec_system(n: int, seed: int) -> System:
     """Turbovec; it has no knob and takes its threads from the environment."""
     import turbovec
 
-    index = turbovec.TurboQuantIndex(docs.shape[1], bits)
-    for first in range(0, len(docs), 50_000):
-        index.add(np.asarray(docs[first : first + 50_000]))
+    name = "turbovec 4 bit"
+    folder, facts = built(name, n, seed)
+    index = turbovec.TurboQuantIndex.load(str(folder / "index"))
     index.prepare()
 
     def search(q: Float32, setting: Any, threads: int) -> Rows:
         return np.asarray(index.search(q, K)[1], np.int64)
 
-    return System(f"turbovec {bits} bit", search, (None,), docs.shape[1] * bits / 8 + 4)
+    return System(name, search, (None,), facts["bytes"] / n, facts)
 
 
-def attar_system(spec: str, docs: Float32, name: str, cells: int) -> System:
+def read_own(folder: Path) -> tuple[FittedCodec, Any, Any]:
+    """The codec of an index of attar, its codes and what was made of them."""
+    with (folder / "index").open("rb") as file:
+        dump, fields, parts = pickle.load(file)
+    codec = FittedCodec.load(dump)
+    return codec, source(codec.layout, Codes({k: fresh(v) for k, v in fields.items()})), parts
+
+
+def cascade_system(name: str, n: int, seed: int) -> System:
     """Attar's cascade, flat or in cells."""
-    ours = Attar(spec, docs, name, cells)
-    shares = [None] if cells == 1 else [cells // part for part in (64, 32, 16, 8, 4, 2)]
-    rungs = LADDER[:8] if cells == 1 else LADDER[1:6:2]
-    settings = [type(rung)(rung.head, rung.body, share) for share in shares for rung in rungs]
+    folder, facts = built(name, n, seed)
+    codec, held, (frame, codes, *rest) = read_own(folder)
+    order = None if codes.order is None else fresh(codes.order)
+    codes = SketchCodes(codes.rows, fresh(codes.head), fresh(codes.body), codes.starts, order)
+    index = Cascade(held, frame, codes, *rest)
+    settings = list(LADDER[:8])
+    if ATTAR[name].cells > 1:
+        settings = [replace(rung, margin=m) for m in MARGINS for rung in LADDER[1:6]]
 
     def search(q: Float32, setting: Any, threads: int) -> Rows:
-        return approximate(ours.index, ours.prepared(q), K, setting, None, threads).rows
+        asked = metrics.prepared(q, "cosine", codec)
+        return approximate(index, asked, K, setting, None, threads).rows
 
-    label = f"attar {spec}" + ("" if cells == 1 else f", {cells} cells")
-    facts = {"build CPU s": round(ours.build, 1)}
-    return System(label, search, settings, ours.bytes_per_vector, facts)
+    return System(name, search, settings, codec.bytes_per_vector + index.nbytes / n, facts)
 
 
-def graph_system(spec: str, docs: Float32, name: str, links: int = 64) -> System:
-    """Attar's graph over the same codes."""
-    ours = Attar(spec, docs, name, 1)
-    held = ours.index.source
-
-    def make() -> Any:
-        made = GraphIndex.build(held, gram_of(ours.codec), links)
-        return made.leading, made.graph
-
-    (leading, graph), seconds = kept(f"graph_{ours.name}_{links}", make)
+def graph_system(name: str, n: int, seed: int) -> System:
+    """Attar's graph over its codes."""
+    folder, facts = built(name, n, seed)
+    codec, held, (leading, graph) = read_own(folder)
     graph = Graph(*(fresh(part) for part in (graph.codes, graph.links, graph.entries)))
     index = GraphIndex(held, leading, graph)
 
     def search(q: Float32, setting: int, threads: int) -> Rows:
-        found = walked(index, ours.prepared(q), K, setting, threads=threads)
+        asked = metrics.prepared(q, "cosine", codec)
+        found = walked(index, asked, K, setting, threads=threads)
         if found is None:
             raise ValueError(f"A walk of {setting} rows met fewer than {K}.")
         return found.rows
 
-    ram = ours.codec.bytes_per_vector + index.nbytes / len(docs)
-    facts = {"build CPU s": round(seconds, 1)}
-    return System(f"attar {spec}, graph", search, LADDER_OF_POOLS, ram, facts)
+    return System(name, search, POOLS, codec.bytes_per_vector + index.nbytes / n, facts)
 
 
 RAM = {
@@ -197,23 +213,24 @@ RAM = {
     PANORAMA: 3108,
 }
 
+OTHERS: dict[str, tuple[str, Callable[[int, int], System]]] = {
+    "turbovec 4 bit": ("turbovec", turbovec_system),
+    "usearch HNSW i8": ("usearch", usearch_system),
+    "ScaNN tree AH2": ("scann", scann_system),
+    "SVS Vamana LeanVec192": ("svs", svs_system),
+}
 
-def systems(docs: Float32, n: int, seed: int) -> list[System]:
+
+def names() -> list[str]:
     """All that can be had here; a library that is not installed is left out."""
-    name = f"{n}_{seed}"
-    found = [attar_system("int8", docs, name, 1), attar_system("int8", docs, name, 1024)]
-    found.append(attar_system("waterfill@328B", docs, name, 1024))
-    found.append(graph_system("int8", docs, name))
-    found += [faiss_system(spec, n, seed, RAM[spec]) for spec in (*FAISS, PANORAMA)]
-    makers: list[Callable[[], System]] = [
-        lambda: turbovec_system(docs),
-        lambda: usearch_system(n, seed),
-        lambda: scann_system(n, seed),
-        lambda: svs_system(n, seed),
-    ]
-    for make in makers:
-        try:
-            found.append(make())
-        except ImportError:
-            continue
-    return found
+    here = [name for name, (module, _) in OTHERS.items() if find_spec(module)]
+    return [*ATTAR, *(RAM if find_spec("faiss") else ()), *here]
+
+
+def opened(name: str, n: int, seed: int) -> System:
+    """A system from its folder; built when it was not."""
+    if name in OTHERS:
+        return OTHERS[name][1](n, seed)
+    if name not in ATTAR:
+        return faiss_system(name, n, seed, RAM[name])
+    return (graph_system if ATTAR[name].links else cascade_system)(name, n, seed)
