@@ -10,10 +10,12 @@ import json
 import pickle
 import subprocess
 import sys
+import tempfile
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from attar.stores.cascade.projection import gram_of
 from attar.stores.graph.index import GraphIndex
 from attar.stores.kernels.exact import source
 from attar.stores.types import Codes, Float32
+from bench.machine import commit
 from bench.search.generator import documents
 from bench.search.prepared import FOLDER
 
@@ -40,7 +43,7 @@ FAISS = {
 }
 PANORAMA = "faiss FlatPanorama"
 TRAINED = 20_000
-STORES = Path(__file__).resolve().parent.parent.parent / "stores"
+FEW = 2_048
 
 
 @dataclass(frozen=True)
@@ -50,13 +53,6 @@ class Own:
     spec: str
     cells: int = 1
     links: int = 0
-
-    @property
-    def sources(self) -> list[Path]:
-        """The code that decides what is built."""
-        names = ["graph/index", "graph/links"] if self.links else ["cascade/index", "cascade/cells"]
-        names += ["cascade/frame", "cascade/projection"]
-        return [STORES / f"{name}.py" for name in names]
 
 
 ATTAR = {
@@ -186,14 +182,20 @@ BUILDERS: dict[str, Callable[[Float32, Path], None]] = {
 }
 
 
+@cache
+def fingerprint(name: str, n: int, seed: int) -> int:
+    """A checksum of what today's code makes of a few documents: another code, another folder."""
+    few = block(documents(n, FOLDER, seed), 0, FEW)
+    with tempfile.TemporaryDirectory() as folder:
+        BUILDERS[name](few, Path(folder))
+        return zlib.crc32((Path(folder) / "index").read_bytes())
+
+
 def folder_of(name: str, n: int, seed: int) -> Path:
-    """Where an index lies; attar's by checksums of the fitted codec and of what builds it."""
+    """Where an index lies."""
     safe = "".join(c if c.isalnum() else "-" for c in name)
     if name in ATTAR:
-        own = ATTAR[name]
-        codec = attar.codec(own.spec).fit(block(documents(n, FOLDER, seed), 0, TRAINED))
-        parts = [codec.dump(), *(path.read_bytes() for path in own.sources)]
-        safe += f"_{zlib.crc32(b''.join(parts)):08x}"
+        safe += f"_{fingerprint(name, n, seed):08x}"
     return FOLDER / f"peer_{safe}_{n}_{seed}"
 
 
@@ -224,8 +226,12 @@ def main() -> None:
     BUILDERS[name](docs, folder)
     seconds = time.process_time() - start
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
-    facts = {"build CPU s": round(seconds, 1), "peak RSS MB": peak_mb(), "bytes": size}
-    facts["RSS before MB"] = before
+    facts: dict[str, Any] = {
+        "build CPU s": round(seconds, 1),
+        "peak RSS MB": peak_mb(),
+        "bytes": size,
+    }
+    facts |= {"RSS before MB": before, "built at": commit()}
     (folder / "facts.json").write_text(json.dumps(facts))
 
 
