@@ -33,7 +33,7 @@ Rows = NDArray[np.int64]
 Search = Callable[[Float32, Any, int], Rows]
 K = 10
 MARGINS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, None)
-POOLS = (*LADDER_OF_POOLS, 768, 1024)
+POOLS = (*LADDER_OF_POOLS, 768, 1024, 1536, 2048, 3072)
 
 
 @dataclass(frozen=True)
@@ -176,9 +176,9 @@ def cascade_system(name: str, n: int, seed: int) -> System:
     order = None if codes.order is None else fresh(codes.order)
     codes = SketchCodes(codes.rows, fresh(codes.head), fresh(codes.body), codes.starts, order)
     index = Cascade(held, frame, codes, *rest)
-    settings = list(LADDER[:8])
+    settings = list(LADDER[:9])
     if ATTAR[name].cells > 1:
-        settings = [replace(rung, margin=m) for m in MARGINS for rung in LADDER[1:6]]
+        settings = [replace(rung, margin=m) for m in MARGINS for rung in LADDER[1:7]]
 
     def search(q: Float32, setting: Any, threads: int) -> Rows:
         asked = metrics.prepared(q, "cosine", codec)
