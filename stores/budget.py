@@ -1,8 +1,8 @@
 """A store in a given number of bytes: sketches in memory, codes on disk.
 
 The sketches come first, since every search reads all of them; what is left of the budget goes to
-the segments in proportion to their rows, as pages of codes that may stay in memory until the next
-range of rows is read.
+the segments in proportion to their rows, for codes: pages of a range of rows that are let go before
+the next range, or copies of rows that lie far apart.
 """
 
 from collections.abc import Sequence

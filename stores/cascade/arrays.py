@@ -1,7 +1,11 @@
 """Named arrays in one file beside a store: written whole, checksummed, refused when unfit."""
 
+import json
 import logging
+import math
+import os
 import zlib
+from io import BufferedReader
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,16 @@ from attar.stores.disk.durable import write_file
 
 FORMAT = "1"
 LOG = logging.getLogger(__name__)
+
+DTYPES = {
+    name: np.dtype(form).newbyteorder("<")
+    for name, form in {
+        "BOOL": "?",
+        **{f"{kind}{8 * size}": f"{kind.lower()}{size}" for kind in "IU" for size in (1, 2, 4, 8)},
+        **{f"F{8 * size}": f"f{size}" for size in (2, 4, 8)},
+    }.items()
+}
+"""As safetensors calls them."""
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -40,31 +54,45 @@ def read_arrays(
 ) -> tuple[Arrays, dict[str, str]] | None:
     """Arrays and metadata of a file that is whole and was made from what is wanted.
 
-    None, with a warning that names its maker, when it is damaged.
+    None, with a warning that names its maker, when it is damaged. Read here, not by safetensors,
+    which would have a map, a copy and our array in memory at a time.
     """
-    from safetensors import SafetensorError, safe_open
-
     if not path.exists():
         return None
     try:
-        with safe_open(path, framework="np") as file:
-            about = file.metadata() or {}
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            length = int.from_bytes(file.read(8), "little")
+            if length > size:
+                raise ValueError("its header is longer than the file")
+            head = json.loads(file.read(length))
+            about = dict(head.pop("__metadata__"))
             expected = wanted | {"format": FORMAT}
             if any(about.get(name) != value for name, value in expected.items()):
                 return None
-            arrays = {}
-            for name in file.keys():  # noqa: SIM118 - not a mapping
-                array = file.get_tensor(name)
-                # A fresh array: numpy asks for huge pages for it.
-                arrays[name] = np.empty(array.shape, array.dtype)
-                arrays[name][...] = array
-    except (SafetensorError, OSError, ValueError) as error:
+            arrays = {name: _read(file, 8 + length, size, entry) for name, entry in head.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         LOG.warning("%s cannot be read (%s); make it again with %s.", path, error, maker)
         return None
     if _crc(arrays) != about.get("crc"):
         LOG.warning("%s is damaged; make it again with %s.", path, maker)
         return None
     return arrays, about
+
+
+def _read(file: BufferedReader, start: int, size: int, entry: dict[str, Any]) -> NDArray[Any]:
+    """One array, never larger than the file; fresh, since numpy asks for huge pages for it."""
+    form, shape = DTYPES[entry["dtype"]], tuple(entry["shape"])
+    first, last = entry["data_offsets"]
+    if not all(type(n) is int and n >= 0 for n in (*shape, first, last)):
+        raise ValueError("its header has other numbers than sizes")
+    if math.prod(shape) * form.itemsize != last - first or start + last > size:
+        raise ValueError("an array lies outside of it")
+    array = np.empty(shape, form)
+    file.seek(start + first)
+    if file.readinto(array.reshape(-1).view(np.uint8).data) != array.nbytes:
+        raise ValueError("it ends early")
+    return array
 
 
 def read_about(path: Path) -> dict[str, str] | None:

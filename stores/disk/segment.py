@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attar.stores.disk.mapping import map_file
-from attar.stores.disk.residency import read_at_random, release
+from attar.stores.disk.residency import MOST, read_at_random, release
 from attar.stores.errors import CorruptStoreError, NotAStoreError
 from attar.stores.types import Field
 
@@ -37,6 +37,8 @@ MAGIC = b"ATTARSEG"
 VERSION = 1
 BLOCK = 1 << 20
 ALIGN = 64
+SMALL = 16
+"""A field of less than one part in so many of a segment's room is read through its map."""
 _PREFIX = struct.Struct("<8sIII")
 # Numbers only: an object array would let bytes become pointers.
 _DTYPE = re.compile(r"(u?int|float)(8|16|32|64)")
@@ -305,10 +307,37 @@ class Segment:
             wanted = np.unique(spans)
             if (spans[1] - spans[0]).max() > 1:
                 wanted = np.arange(spans.min(), spans.max() + 1)
-            for block in wanted:
+            for block in wanted[~self._seen[place.first_block + wanted]]:
                 self._check_block(place, int(block))
+        if self.room is not None and place.nbytes > self.room // SMALL:
+            return self._copied(place, rows, self.room)
         whole = self._map[place.offset : place.offset + place.nbytes]
         return self._typed(place, whole)[rows]
+
+    def _copied(self, place: Place, rows: NDArray[np.int64], room: int) -> NDArray[Any]:
+        """Rows read from the file: to touch single rows of a map may bring in 2 MiB for each."""
+        width = place.field.bytes_per_vector
+        try:
+            fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            # A newer commit has replaced it, and the map alone is left.
+            return self._few_at_a_time(place, rows, max(1, room // MOST))
+        try:
+            offsets = (place.offset + width * rows).tolist()
+            content = b"".join([os.pread(fd, width, offset) for offset in offsets])
+        finally:
+            os.close(fd)
+        if len(content) != width * len(rows):
+            raise self._damaged("shorter than it was")
+        return self._typed(place, np.frombuffer(content, np.uint8))
+
+    def _few_at_a_time(self, place: Place, rows: NDArray[np.int64], few: int) -> NDArray[Any]:
+        whole = self._typed(place, self._map[place.offset : place.offset + place.nbytes])
+        result = np.empty((len(rows), *whole.shape[1:]), whole.dtype)
+        for first in range(0, len(rows), few):
+            result[first : first + few] = whole[rows[first : first + few]]
+            self.release()
+        return result
 
     @property
     def content(self) -> memoryview:
@@ -332,6 +361,8 @@ class Segment:
         if zlib.crc32(self._map[start:end].tobytes()) != self._crcs[index]:
             raise self._damaged(f"bytes {start} to {end} ({place.field.name}) changed")
         self._seen[index] = True
+        # All blocks may be checked in one go: what was read for that does not stay.
+        self.release()
 
     def verify(self) -> list[str]:
         """Compare every byte with its checksum, again; one line per damaged block."""

@@ -118,7 +118,7 @@ def _blocks(
         pager = pager_of(target.part)
         n = len(target.rows)
         if 2 * int(target.rows.sum()) >= n:
-            step = step if pager is None else min(step, pager.in_order)
+            step = step if pager is None else min(step, pager.rows)
             for start in range(0, n, step):
                 yield index, slice(start, min(start + step, n))
         else:

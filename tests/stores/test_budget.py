@@ -1,6 +1,7 @@
 """A store in a given number of bytes: the same hits, and pages that are let go."""
 
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -8,7 +9,8 @@ import numpy as np
 import pytest
 
 import attar
-from attar.stores.kernels.exact import Pager, exact_scores, exact_top, source
+from attar.stores.disk.segment import Segment
+from attar.stores.kernels.exact import Pager, exact_levels, exact_scores, exact_top, source
 from attar.stores.scan import fast
 from tests.stores.cascade.worlds import vectors
 from tests.stores.kernels.material import make, queries
@@ -75,12 +77,51 @@ def test_too_little_says_how_much_it_takes(folder):
         attar.open(path, budget=1.5)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="madvise and smaps are Linux's")
+@pytest.mark.parametrize("exact", [True, False])
+def test_at_no_time_more_is_mapped(folder, monkeypatch, exact):
+    """Also while checksums are compared, and while rows that lie far apart are read."""
+    path, asked = folder
+    fast._SCANNERS.clear()
+    seen, release = [], Segment.release
+
+    def looking(segment):
+        seen.append(mapped_bytes(path))
+        release(segment)
+
+    monkeypatch.setattr(Segment, "release", looking)
+    with attar.open(path, budget="2.2MB") as store:
+        room = store._library.snapshot.parts[0].segment.room
+        for impl in ("auto", "numpy"):
+            store.search(asked, 10, exact=exact, impl=impl)
+    # The system maps what lies around, too.
+    assert max(seen) < max(room, 1 << 20) + (1 << 19)
+    assert len(seen) > 12
+
+
+def test_rows_of_a_file_that_was_replaced(folder, tmp_path):
+    """A newer commit has removed the file; its map lives on and is read some rows at a time."""
+    path, _ = folder
+    copy = shutil.copytree(path, tmp_path / "copy")
+    with attar.open(copy, budget="2.2MB") as store:
+        part = store._library.snapshot.parts[0]
+        rows = np.random.default_rng(0).integers(0, N, 300)
+        wanted = part.codes(rows).fields["code"]
+        part.segment.path.unlink()
+        np.testing.assert_array_equal(part.codes(rows).fields["code"], wanted)
+
+
+@pytest.mark.parametrize("near", [1, 50])
 @pytest.mark.parametrize("name", ["int8", "waterfill", "float8_e4m3:scaled"])
-def test_pages_at_a_time_give_the_same_bits(name):
+def test_some_rows_at_a_time_give_the_same_bits(name, near):
     layout, codes = make(name, 500, 64, seed=1)
     norms = np.random.default_rng(0).random(500).astype(np.float32)
     released = []
-    pager = Pager(100, 70, lambda: released.append(1))
+
+    def taken(rows):
+        return codes[rows], norms[rows]
+
+    pager = Pager(70, near, taken, lambda: released.append(1))
     whole = source(layout, codes, norms)
     part = source(layout, codes, norms)
     part = part.__class__(**{**part.__dict__, "pager": pager})
@@ -94,3 +135,7 @@ def test_pages_at_a_time_give_the_same_bits(name):
     rows = np.sort(np.random.default_rng(2).integers(-1, 500, (5, 90)), axis=1)
     np.testing.assert_array_equal(exact_scores(whole, query, rows), exact_scores(part, query, rows))
     assert len(released) > 20
+    for some in (slice(3, 200), slice(480, 900), np.array([499, 0, 7, 7]), slice(0, 0)):
+        a, b = exact_levels(whole, some), exact_levels(part, some)
+        np.testing.assert_array_equal(a.y, b.y)
+        np.testing.assert_array_equal(a.factor, b.factor)

@@ -1,7 +1,5 @@
 """Exact scan: the k best rows by the formula of `stores.score`, and scores of given rows."""
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,7 +32,7 @@ def exact_top(
     impl: str = "auto",
 ) -> Top:
     """The k best of the allowed rows (bool [n]) for each query: k' = min(k, allowed) columns."""
-    if codes.pager is not None and len(codes) > codes.pager.in_order:
+    if codes.pager is not None and len(codes) > codes.pager.rows:
         return codes.pager.top(
             len(codes), k, lambda rows: _part_top(codes, rows, query, k, allowed, threads, impl)
         )
@@ -53,10 +51,16 @@ def _part_top(
     threads: int | None,
     impl: str,
 ) -> Top:
-    norms = None if codes.sqnorm is None else codes.sqnorm[rows]
-    part = source(codes.layout, codes.codes[rows], norms)
     mask = None if allowed is None else allowed[rows]
-    return exact_top(part, query, k, mask, threads, impl)
+    return exact_top(_part(codes, rows), query, k, mask, threads, impl)
+
+
+def _part(codes: Source, rows: slice | NDArray[np.int64]) -> Source:
+    """A range of rows as they lie, or copies of given ones from disk."""
+    if isinstance(rows, slice) or codes.pager is None:
+        norms = None if codes.sqnorm is None else codes.sqnorm[rows]
+        return source(codes.layout, codes.codes[rows], norms)
+    return source(codes.layout, *codes.pager.taken(rows))
 
 
 def exact_scores(
@@ -68,8 +72,7 @@ def exact_scores(
 ) -> Float32:
     """Canonical scores [m c] of rows [m c]; a negative row scores minus infinity."""
     if codes.pager is not None:
-        bare = replace(codes, pager=None)
-        return codes.pager.scores(rows, lambda some: exact_scores(bare, query, some, threads, impl))
+        return _paged_scores(codes, codes.pager, query, rows, threads, impl)
     level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
     if level is not None:
         return native.row_scores(codes, query, rows, level, thread_count(threads))
@@ -79,6 +82,29 @@ def exact_scores(
         norm = None if codes.sqnorm is None else codes.sqnorm[given]
         levels = codes.layout.unpack(codes.codes[given])
         result[q, wanted >= 0] = scores(query.coords[q], query.const[q], levels, norm)
+    return result
+
+
+def _paged_scores(
+    codes: Source,
+    pager: Pager,
+    query: Query,
+    rows: NDArray[np.int64],
+    threads: int | None,
+    impl: str,
+) -> Float32:
+    result = np.full(rows.shape, -np.inf, np.float32)
+    wanted = np.unique(rows)
+    for some in pager.groups(len(codes), wanted[wanted >= 0]):
+        if isinstance(some, slice):
+            here = (rows >= some.start) & (rows < some.stop)
+            places = rows - some.start
+        else:
+            here = (rows >= some[0]) & (rows <= some[-1])
+            places = np.searchsorted(some, rows)
+        places = np.where(here, places, -1)
+        found = exact_scores(_part(codes, some), query, places, threads, impl)
+        np.copyto(result, found, where=here)
     return result
 
 
@@ -141,14 +167,37 @@ def exact_levels(
         rows = np.ascontiguousarray(rows, np.int64)
         if rows.min() < 0 or rows.max() >= len(codes):
             raise ValueError(f"Rows lie in 0 … {len(codes) - 1}, got {rows.min()} to {rows.max()}.")
-    level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
-    some = codes.codes[rows]
-    if level is None:
-        return codes.layout.unpack(some)
-    y = native.levels(codes, rows, level, thread_count(threads))
     if codes.pager is not None:
-        codes.pager.release()
-    factor = some.fields.get("scale", some.fields.get("factor"))
+        return _paged_levels(codes, codes.pager, rows, threads, impl)
+    level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
+    if level is None:
+        return codes.layout.unpack(codes.codes[rows])
+    y = native.levels(codes, rows, level, thread_count(threads))
+    fields = codes.codes.fields
+    factor = fields.get("scale", fields.get("factor"))
     if factor is None:
         return Levels(y, np.ones(len(y), np.float32))
-    return Levels(y, factor[:, 0].astype(np.float32))
+    return Levels(y, factor[rows, 0].astype(np.float32))
+
+
+def _paged_levels(
+    codes: Source,
+    pager: Pager,
+    rows: slice | NDArray[np.int64],
+    threads: int | None,
+    impl: str,
+) -> Levels:
+    places: NDArray[np.int64] | None = None
+    if isinstance(rows, slice):
+        wanted = np.arange(*rows.indices(len(codes))[:2])
+    else:
+        wanted, places = np.unique(rows, return_inverse=True)
+    width = codes.layout.dim
+    y, factor = np.empty((len(wanted), width), np.float32), np.empty(len(wanted), np.float32)
+    for some in pager.groups(len(codes), wanted):
+        first, last = (some.start, some.stop - 1) if isinstance(some, slice) else some[[0, -1]]
+        at = slice(*np.searchsorted(wanted, (first, last + 1)))
+        inner = wanted[at] - first if isinstance(some, slice) else slice(0, len(some))
+        part = exact_levels(_part(codes, some), inner, threads, impl)
+        y[at], factor[at] = part.y, part.factor
+    return Levels(y, factor) if places is None else Levels(y[places], factor[places])
