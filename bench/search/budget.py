@@ -6,9 +6,9 @@ codes are read from disk page by page and let go. Every measurement is a process
     python -m bench.search.budget STORE QUERIES BUDGET SEARCH OUT
 
 BUDGET is a number of bytes or `none`, SEARCH `exact` or `near`. What a process had in memory when
-it had searched a store of a hundred vectors (Python, libraries) is subtracted. The files are in the system's page cache before the clock starts
-(a first process of each kind is not counted), which no budget limits: a page that is let go is
-mapped again, not read from the disk.
+it had searched a store of a hundred vectors (Python, libraries) is subtracted. The files are in the
+system's page cache before the clock starts (a first process of each kind is not counted), which no
+budget limits: what is let go is read again from there, not from the disk.
 """
 
 import json
@@ -171,8 +171,8 @@ def budget(quick: bool) -> Result:
         "float32",
         "rule": "under a budget the sketch is in memory and codes are read from disk, pages let go",
         "search": f"exact, or near: approximate with recall={RECALL} of the codes, in cells",
-        "memory": "MB above the process before it opens the store, after all batches; peak: VmHWM. The "
-        "files are warm in the system's page cache, which is not counted",
+        "memory": "MB above the process before it opens the store, after all batches; peak: VmHWM. "
+        "The files are warm in the system's page cache, which is not counted",
         "clock": f"ms per query, one thread, a process for every row, {rounds} interleaved rounds, "
         f"{best_level()}",
     }
