@@ -87,17 +87,16 @@ def growth(quick: bool) -> Result:
     rows: list[dict[str, Any]] = [{"vectors": n} for n in sizes]
     bars = {}
     for batch, total in ((1, 32), (16, 64), (256, 256)):
-        spent = measured(parts, rows, query, batch, total, rounds, same)
+        got = measured(parts, rows, query, batch, total, rounds, same)
         text = f"exponent <= 1.05 from {sizes[0]:,} to {sizes[-1]:,}, batch {batch}"
-        bars[f"(f) b{batch}"] = bar(text, spent, spent <= 1.05)
-    for what, got in streamed(parts, rows, query, rounds).items():
-        text = f"exponent of {what} alone, one query"
-        bars[f"(f) {what}"] = bar(text, got, None)
+        bars[f"(f) b{batch}"] = bar(text, got, got <= 1.05)
+    exponents = streamed(parts, rows, query, rounds)
     setup = {
         "data": f"bench/search/generator.py, the first {most} vectors of seed {SEED}; queries "
         "drawn from the same world plus .8 of noise",
         "clock": f"CPU ms per query, one thread, {rounds} interleaved rounds, {best_level()}",
         "widths": f"{WIDTHS.head}/{WIDTHS.body} at every size; recall is not the same",
+        "one query, exponents": exponents,
     }
     return Result(rows, setup, bars)
 
@@ -152,7 +151,7 @@ def streamed(
                 cost[what][n] = seconds = times[f"{what} {n}"]["median"]
                 row[f"{what} ms"] = round(1000 * seconds, 3)
                 row[f"{what} GB/s"] = round(parts[n].codes.head.nbytes / seconds / 1e9, 2)
-    return {what: exponent(some) for what, some in cost.items() if some}
+    return {what: round(exponent(some), 3) for what, some in cost.items() if some}
 
 
 def run(index: Cascade, query: Query, widths: Widths, batch: int, total: int) -> None:

@@ -10,8 +10,17 @@ import pytest
 
 import attar
 from attar.stores.disk.segment import Segment
-from attar.stores.kernels.exact import Pager, exact_levels, exact_scores, exact_top, source
+from attar.stores.kernels.exact import (
+    Limits,
+    Pager,
+    exact_levels,
+    exact_reach,
+    exact_scores,
+    exact_top,
+    source,
+)
 from attar.stores.scan import fast
+from attar.stores.types import Query
 from tests.stores.cascade.worlds import vectors
 from tests.stores.kernels.material import make, queries
 
@@ -135,6 +144,11 @@ def test_some_rows_at_a_time_give_the_same_bits(name, near):
     rows = np.sort(np.random.default_rng(2).integers(-1, 500, (5, 90)), axis=1)
     np.testing.assert_array_equal(exact_scores(whole, query, rows), exact_scores(part, query, rows))
     assert len(released) > 20
+    one = Query(query.coords[:1], query.const[:1])
+    limits, some = Limits.of(whole, 100.0), rows[0][rows[0] >= 0]
+    for floor in (-np.inf, 0.0, 1.0):
+        a, b = (exact_reach(x, one, some, floor, limits) for x in (whole, part))
+        np.testing.assert_array_equal(a, b)
     for some in (slice(3, 200), slice(480, 900), np.array([499, 0, 7, 7]), slice(0, 0)):
         a, b = exact_levels(whole, some), exact_levels(part, some)
         np.testing.assert_array_equal(a.y, b.y)

@@ -144,8 +144,20 @@ def exact_reach(
     """
     if len(query) != 1:
         raise ValueError(f"exact_reach takes one query, got {len(query)}.")
-    if not len(rows) or not has_bytes(codes) or codes.pager is not None or not np.isfinite(floor):
+    if not len(rows) or not has_bytes(codes) or not np.isfinite(floor):
         return np.sort(rows)
+    if codes.pager is not None:
+        rows, found = np.sort(rows), [rows[:0]]
+        for some in codes.pager.groups(len(codes), rows):
+            part = _part(codes, some)
+            if isinstance(some, slice):
+                among = rows[slice(*np.searchsorted(rows, (some.start, some.stop)))]
+                places = among - some.start
+            else:
+                among, places = some, np.arange(len(some))
+            reach = exact_reach(part, query, places, floor, limits, threads, impl)
+            found.append(among[np.searchsorted(places, reach)])
+        return np.concatenate(found)
     level = native_level(impl) if codes.native or impl not in ("auto", "native") else None
     asked = small(codes, query)
     least = np.float32(floor - slack(codes, asked, query, limits))
