@@ -52,7 +52,7 @@ def resident() -> dict[str, float]:
 
 
 def store_of(codec: str, docs: Float32, name: str) -> Path:
-    """A store of these documents with cells, made once; its name has a checksum of the codec."""
+    """A store of these documents; codes are made once for a checksum of the codec, cells anew."""
     fitted = attar.codec(codec).fit(np.asarray(docs[:20_000]))
     path = FOLDER / f"store_{codec}_{name}_{zlib.crc32(fitted.dump()):08x}"
     if not path.exists():
@@ -60,8 +60,9 @@ def store_of(codec: str, docs: Float32, name: str) -> Path:
         shutil.rmtree(half, ignore_errors=True)
         with attar.Store.create(half, fitted) as store:
             store.add([f"d{i:07d}" for i in range(len(docs))], docs)
-            store.cluster(threads=1)
         half.rename(path)
+    with attar.open(path, "w") as store:
+        store.cluster(threads=1)
     return path
 
 

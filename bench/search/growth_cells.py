@@ -2,49 +2,25 @@
 
 Every size has the cells that `Store.cluster` would make for it (`clustering.cells_for`) and the
 widths that it would calibrate for the wanted recall of the exact top-10 of the codes, which is then
-measured on other queries. The codes are those of `search/growth`.
+measured on other queries. The codes are those of `search/growth`; nothing else is kept, so that
+what is measured is what today's code builds.
 """
 
-import zlib
 from typing import Any
 
 from attar.stores.cascade.calibration import calibrated
 from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
-from attar.stores.cascade.saved import SKETCH
-from attar.stores.cascade.search import Widths, approximate
+from attar.stores.cascade.search import approximate
 from attar.stores.clustering import cells_for
-from attar.stores.kernels.exact import Source, exact_top, source
+from attar.stores.kernels.exact import exact_top, source
 from attar.stores.kernels.library import best_level
-from attar.stores.kernels.sketch import SketchCodes
 from bench.registry import Result, bench
 from bench.search.arms import overlap
 from bench.search.flat import bar
 from bench.search.growth import ROUNDS, SEED, generated, measured, questions
-from bench.search.prepared import fresh, kept
 
 RECALL = 0.98
-
-
-def in_cells(codec: Any, held: Source) -> tuple[Cascade, Widths]:
-    """The cascade of codes in as many cells as a store would make, and its calibrated widths.
-
-    Made once; the name has a checksum of the codec and the version of sketches.
-    """
-    count = cells_for(len(held))
-    crc = zlib.crc32(codec.dump())
-    name = f"growth_cells_{len(held)}_{count}_{RECALL}_{SEED}_{crc:08x}_{SKETCH}"
-
-    def make() -> tuple[Any, ...]:
-        index = Cascade.build(held, gram_of(codec), cells=count)
-        rest = index.errors, index.radii, index.spreads, index.largest
-        return index.frame, index.codes, rest, calibrated(index, RECALL)
-
-    (frame, codes, rest, widths), _ = kept(name, make)
-    codes = SketchCodes(
-        codes.rows, fresh(codes.head), fresh(codes.body), codes.starts, fresh(codes.order)
-    )
-    return Cascade(held, frame, codes, *rest), widths
 
 
 @bench("search/growth_cells", gate="tests/stores/cascade")
@@ -57,7 +33,8 @@ def growth_cells(quick: bool) -> Result:
     parts, widths = {}, {}
     for n in (most // 4, most // 2, most):
         held = source(codec.layout, codes[:n])
-        parts[n], widths[n] = in_cells(codec, held)
+        parts[n] = Cascade.build(held, gram_of(codec), cells=cells_for(n))
+        widths[n] = calibrated(parts[n], RECALL)
         truth = exact_top(held, query, 10).rows
         recall = overlap(approximate(parts[n], query, 10, widths[n]).rows, truth)
         w = widths[n]
