@@ -96,7 +96,14 @@ int32_t portable_body(const uint8_t* row, int64_t bytes, const uint8_t* lut, con
 
 #ifdef ATTAR_X86
 
-constexpr int64_t AHEAD = 8192;  // bytes
+constexpr int64_t FAR = 16384, NEAR = 3072;  // bytes
+
+// A scan reads faster than the first-level cache may ask for: lines that are far ahead are brought
+// to the second level, which waits for more of them at once, and from there to the first.
+ATTAR_INLINE void stream(const uint8_t* at) {
+  __builtin_prefetch(at + FAR, 0, 2);
+  __builtin_prefetch(at + NEAR, 0, 3);
+}
 
 inline int32_t four(const int8_t* q) {
   int32_t value;
@@ -159,7 +166,7 @@ ATTAR_AVX2 inline void avx2_coarse_blocks(const uint8_t* at, int64_t groups, __m
     const __m256i hx = _mm256_set1_epi32(four(high + 8 * g));
     const __m256i hy = _mm256_set1_epi32(four(high + 8 * g + 4));
     for (int k = 0; k < COUNT; ++k) {
-      _mm_prefetch(reinterpret_cast<const char*>(at + AHEAD + k * bytes), _MM_HINT_T0);
+      stream(at + k * bytes);
       __m256i x0, y0, x1, y1;
       values32(at + k * bytes, lut, &x0, &y0);
       values32(at + k * bytes + 32, lut, &x1, &y1);
@@ -313,7 +320,7 @@ ATTAR_AVX512 inline void avx512_wide_blocks(const Blocks& b, int64_t index, cons
     for (int k = 0; k < COUNT; ++k) {
       __m512i x, y;
       // Four blocks are four short streams, which hardware prefetchers do not follow.
-      _mm_prefetch(reinterpret_cast<const char*>(at + AHEAD + 64 * (COUNT * g + k)), _MM_HINT_T0);
+      stream(at + 64 * (COUNT * g + k));
       values64(at + k * b.bytes() + 64 * g, lut, &x, &y);
       h[k] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(h[k], x, hx), y, hy);
       if (FINE) l[k] = _mm512_dpbusd_epi32(_mm512_dpbusd_epi32(l[k], x, lx), y, ly);
@@ -386,7 +393,7 @@ ATTAR_AVX512 inline void avx512_narrow_blocks(const Blocks& b, int64_t index,
   for (int64_t g = 0; g < b.groups; ++g) {
     __m512i x[COUNT], y[COUNT];
     for (int k = 0; k < COUNT; ++k) {
-      _mm_prefetch(reinterpret_cast<const char*>(at + AHEAD + 64 * (COUNT * g + k)), _MM_HINT_T0);
+      stream(at + 64 * (COUNT * g + k));
       values64(at + k * b.bytes() + 64 * g, lut, &x[k], &y[k]);
     }
     const int8_t* at_q = queries + g * 2 * TOGETHER * 4;
