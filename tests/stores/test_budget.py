@@ -108,7 +108,7 @@ def test_at_no_time_more_is_mapped(folder, monkeypatch, exact):
     assert len(seen) > 12
 
 
-def test_rows_of_a_file_that_was_replaced(folder, tmp_path):
+def test_rows_of_a_file_that_was_replaced(folder, tmp_path, monkeypatch):
     """A newer commit has removed the file; its map lives on and is read some rows at a time."""
     path, _ = folder
     copy = shutil.copytree(path, tmp_path / "copy")
@@ -117,7 +117,10 @@ def test_rows_of_a_file_that_was_replaced(folder, tmp_path):
         rows = np.random.default_rng(0).integers(0, N, 300)
         wanted = part.codes(rows).fields["code"]
         part.segment.path.unlink()
+        released = []
+        monkeypatch.setattr(part.segment, "release", lambda: released.append(1))
         np.testing.assert_array_equal(part.codes(rows).fields["code"], wanted)
+        assert len(released) == len(rows)
 
 
 @pytest.mark.parametrize("near", [1, 50])
