@@ -67,9 +67,9 @@ def first(index: Cascade, n: int) -> Cascade:
     return Cascade(held, index.frame, some, index.errors, index.radii, index.spreads, index.largest)
 
 
-def questions(codec: Any) -> Query:
+def questions(codec: Any, draw: int = 2) -> Query:
     """Queries like nothing that was drawn: new documents plus .8 of their length in noise."""
-    origin, rng = world(SEED), np.random.default_rng((SEED, 2))
+    origin, rng = world(SEED), np.random.default_rng((SEED, draw))
     asked = unit(origin.draw(256, rng) + np.float32(0.8) * origin.noise(256, rng))
     return metrics.prepared(asked, "cosine", codec)
 
