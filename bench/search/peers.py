@@ -102,10 +102,9 @@ def picture(curves: dict[str, list[Point]], file: Path) -> None:
 def not_built(name: str, n: int) -> dict[str, Any]:
     """The row of a system without an index."""
     small = json.loads((RESULTS / "search_peers.json").read_text())["rows"]
-    took = next(
-        (r["build CPU s"] for r in small if r["system"] == name and "build CPU s" in r), "?"
-    )
-    return {"system": name, "recall@10": f"not built at {n}: {took} CPU s at 200k"}
+    took = [r["build CPU s"] for r in small if r["system"] == name and "build CPU s" in r]
+    known = f": {took[0]} CPU s at 200k" if took else ""
+    return {"system": name, "recall@10": f"not built at {n}{known}"}
 
 
 def measured(n: int, quick: bool, file: Path) -> Result:
@@ -133,7 +132,7 @@ def measured(n: int, quick: bool, file: Path) -> Result:
             which = chosen(points, wanted, found["one number"])
             if which is None:
                 highest = max(point[1] for point in points)
-                rows.append(row | {"recall@10": f"at most {highest:.3f}"} | facts)
+                rows.append(row | {"recall@10": f"at most {highest:.4f}"} | facts)
                 continue
             setting, recall, _ = points[which]
             row |= {"setting": setting, "which": which, "recall@10": round(recall, 4)}

@@ -32,7 +32,7 @@ from bench.search.prepared import fresh
 Rows = NDArray[np.int64]
 Search = Callable[[Float32, Any, int], Rows]
 K = 10
-MARGINS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, None)
+MARGINS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.6, None)
 POOLS = (*LADDER_OF_POOLS, 768, 1024, 1536, 2048, 3072)
 
 
@@ -52,7 +52,7 @@ def faiss_system(name: str, n: int, seed: int, ram: float) -> System:
     faiss: Any = import_module("faiss")  # its stubs lack parameters
     folder, facts = built(name, n, seed)
     index = faiss.read_index(str(folder / "index"))
-    factors = (2, 4, 8, 16, 30, 60, 120)
+    factors = (2, 4, 8, 16, 30, 60, 120, 240)
     settings: Sequence[Any] = (None,)
     if name.startswith("faiss IVF"):
         settings = [(p, f) for p in (8, 16, 32, 64, 128, 256) for f in (4, 16, 64)]
@@ -113,7 +113,9 @@ def scann_system(n: int, seed: int) -> System:
         found, _ = call(q, K, pre_reorder_num_neighbors=kept, leaves_to_search=leaves)
         return np.asarray(found, np.int64)
 
-    settings = [(leaves, kept) for leaves in (25, 50, 100, 200, 400) for kept in (100, 200)]
+    settings = [
+        (leaves, kept) for leaves in (50, 100, 200, 400, 600, 800, 1200) for kept in (100, 400)
+    ]
     return System(name, search, settings, facts["bytes"] / n, facts)
 
 
@@ -176,9 +178,9 @@ def cascade_system(name: str, n: int, seed: int) -> System:
     order = None if codes.order is None else fresh(codes.order)
     codes = SketchCodes(codes.rows, fresh(codes.head), fresh(codes.body), codes.starts, order)
     index = Cascade(held, frame, codes, *rest)
-    settings = list(LADDER[:9])
+    settings = list(LADDER[:11])
     if ATTAR[name].cells > 1:
-        settings = [replace(rung, margin=m) for m in MARGINS for rung in LADDER[1:7]]
+        settings = [replace(rung, margin=m) for m in MARGINS for rung in LADDER[1:11:2]]
 
     def search(q: Float32, setting: Any, threads: int) -> Rows:
         asked = metrics.prepared(q, "cosine", codec)
