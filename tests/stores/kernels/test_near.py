@@ -73,7 +73,7 @@ def test_codes_that_are_not_bytes_keep_their_rows():
 @pytest.mark.parametrize("name", BYTES)
 @pytest.mark.parametrize("norms", [False, True])
 def test_reach_loses_no_row_and_keeps_few_others(name, norms, level):
-    n, dim = 2000, 96
+    n, dim = 9000, 96  # more than the places into which rows are sorted
     rng = np.random.default_rng(4)
     layout, codes = make(name, n, dim, seed=4)
     held = source(layout, codes, rng.uniform(0, 9, n).astype(np.float32) if norms else None)
@@ -91,5 +91,5 @@ def test_reach_loses_no_row_and_keeps_few_others(name, norms, level):
                 got, exact_reach(held, query, rows, floor, limits, impl="numpy")
             )
             assert set(rows[scores >= floor]) <= set(got)
-            assert len(got) <= rank + 300
+            assert len(got) <= rank + 0.15 * n
     assert len(exact_reach(held, query, rows, -np.inf, limits, impl=level)) == n
