@@ -27,7 +27,7 @@ I32, I64 = ctypes.c_int32, ctypes.c_int64
 
 
 class ReachStruct(ctypes.Structure):
-    """`Reach` of native.cpp."""
+    """`Reach` of blocks.h."""
 
     _fields_ = tuple(
         (f"{part}_{name}", ctypes.c_float)
