@@ -87,6 +87,7 @@ def picture(curves: dict[str, list[Point]], file: Path) -> None:
     with mpl.rc_context({"svg.hashsalt": "attar", "font.size": 9}):
         figure = Figure(figsize=(7, 5))
         axes = figure.subplots()
+        axes.set_prop_cycle(color=mpl.colormaps["tab20"].resampled(20)(range(20)))
         for name, points in sorted(curves.items()):
             front = [p for p in points if not any(o[1] > p[1] and o[2] < p[2] for o in points)]
             front.sort(key=lambda point: point[1])
