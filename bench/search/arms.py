@@ -73,7 +73,7 @@ class Attar:
         self, spec: str, docs: Float32, name: str, cells: int = 1, head: int | None = None
     ) -> None:
         recipe = attar.codec(spec)
-        self.codec = recipe.fit(np.asarray(docs[:20_000]))
+        self.spec, self.codec = spec, recipe.fit(np.asarray(docs[:20_000]))
         safe = f"{spec}_{name}_{zlib.crc32(self.codec.dump()):08x}".replace(":", "-")
         self.name = f"{safe}_{cells}_{head}"
         fields, encoding = kept(f"codes_{safe}", lambda: self._encoded(docs))
