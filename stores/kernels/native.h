@@ -106,7 +106,8 @@ class TopK {
   float dropped_ = -std::numeric_limits<float>::infinity();
 };
 
-// Starts to bring all cache lines of some bytes from memory; they may begin anywhere in the first.
+// Starts to bring all cache lines of some bytes from memory to a level of the caches (FIRST_LEVEL, or
+// SECOND_LEVEL, which waits for more lines at once); they may begin anywhere in the first line.
 // A function that does nothing but prefetch has no effect in the eyes of gcc, which drops the calls
 // of those that it has not inlined by then: all such functions have to be ATTAR_INLINE.
 #if defined(__GNUC__)
@@ -114,11 +115,13 @@ class TopK {
 #else
 #define ATTAR_INLINE inline
 #endif
+constexpr int FIRST_LEVEL = 3, SECOND_LEVEL = 2;
+template <int LEVEL = FIRST_LEVEL>
 ATTAR_INLINE void fetch(const void* from, int64_t bytes) {
 #if defined(__GNUC__)
   const auto* at = static_cast<const uint8_t*>(from);
-  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i);
-  if (bytes > 0) __builtin_prefetch(at + bytes - 1);
+  for (int64_t i = 0; i < bytes; i += 64) __builtin_prefetch(at + i, 0, LEVEL);
+  if (bytes > 0) __builtin_prefetch(at + bytes - 1, 0, LEVEL);
 #else
   (void)from, (void)bytes;
 #endif

@@ -66,12 +66,12 @@ struct Kernels {
 // Starts to bring a row from memory; single rows are too short for hardware prefetchers.
 ATTAR_INLINE void fetch(const Source& s, int64_t row) {
   if (row < 0) return;
-  if (s.code) fetch(s.code + row * s.stride, s.stride);
-  if (s.scale) fetch(s.scale + row, 2);
-  if (s.sqnorm) fetch(s.sqnorm + row, 4);
+  if (s.code) fetch<SECOND_LEVEL>(s.code + row * s.stride, s.stride);
+  if (s.scale) fetch<SECOND_LEVEL>(s.scale + row, 2);
+  if (s.sqnorm) fetch<SECOND_LEVEL>(s.sqnorm + row, 4);
   for (int p = s.planes ? s.planes->dropped : WIDEST; p < (s.planes ? s.planes->widest : 0); ++p) {
     const int64_t bytes = (s.planes->counts[p] + 7) / 8;
-    fetch(s.planes->plane[p] + row * bytes, bytes);
+    fetch<SECOND_LEVEL>(s.planes->plane[p] + row * bytes, bytes);
   }
 }
 

@@ -101,8 +101,8 @@ constexpr int64_t FAR = 16384, NEAR = 3072;  // bytes
 // A scan reads faster than the first-level cache may ask for: lines that are far ahead are brought
 // to the second level, which waits for more of them at once, and from there to the first.
 ATTAR_INLINE void stream(const uint8_t* at) {
-  __builtin_prefetch(at + FAR, 0, 2);
-  __builtin_prefetch(at + NEAR, 0, 3);
+  __builtin_prefetch(at + FAR, 0, SECOND_LEVEL);
+  __builtin_prefetch(at + NEAR, 0, FIRST_LEVEL);
 }
 
 inline int32_t four(const int8_t* q) {
