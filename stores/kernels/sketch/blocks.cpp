@@ -78,7 +78,7 @@ void portable_narrow(const Blocks& b, int64_t first, int64_t last, const int8_t*
       const int32_t floor = slots[q].floor();
       uint32_t bits = 0;
       for (int v = 0; v < ROWS16; ++v) bits |= uint32_t{out[v] >= floor} << v;
-      if (bits & perhaps) slots[q].push(index, bits & b.valid(index), out);
+      if (bits & perhaps) slots[q].push(index, b.valid(index, bits), out);
     }
   }
 }
@@ -250,7 +250,7 @@ ATTAR_AVX2 inline void avx2_four(const Blocks& b, int64_t index, uint32_t perhap
     int32_t out[ROWS16];
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), sum[k][0]);
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8), sum[k][1]);
-    slots[base + k].push(index, bits & b.valid(index), out);
+    slots[base + k].push(index, b.valid(index, bits), out);
   }
 }
 
@@ -412,7 +412,7 @@ ATTAR_AVX512 inline void avx512_narrow_blocks(const Blocks& b, int64_t index,
       if (bits == 0) continue;
       int32_t out[ROWS16];
       _mm512_storeu_si512(out, sum[k][q]);
-      slots[q].push(index + k, bits & b.valid(index + k), out);
+      slots[q].push(index + k, b.valid(index + k, bits), out);
     }
   }
 }

@@ -29,24 +29,25 @@ struct Blocks {
   int64_t bytes() const { return groups * 64; }
   const uint8_t* block(int64_t b) const { return data + b * bytes(); }
 
-  // Bit v says whether position 16 b + v holds a row that is allowed.
-  uint32_t valid(int64_t b) const {
-    if (order) {
-      uint32_t bits = 0;
-      for (int v = 0; v < ROWS16; ++v) {
-        const uint32_t row = order[b * ROWS16 + v];
-        bits |= uint32_t{row != NOWHERE && allowed(mask, row)} << v;
-      }
-      return bits;
+  // Of some bits those v whose position 16 b + v holds a row that is allowed.
+  uint32_t valid(int64_t b, uint32_t bits) const {
+    if (order == nullptr) return bits & perhaps(b);
+    for (uint32_t left = bits; left; left &= left - 1) {
+      const int v = __builtin_ctz(left);
+      const uint32_t row = order[b * ROWS16 + v];
+      if (row == NOWHERE || !allowed(mask, row)) bits &= ~(1u << v);
     }
+    return bits;
+  }
+
+  // At least the bits that are valid, at no cost.
+  uint32_t perhaps(int64_t b) const {
+    if (order) return 0xffff;
     uint32_t bits = 0xffff;
     if (mask) bits = mask[2 * b] | uint32_t{mask[2 * b + 1]} << 8;
     const int64_t left = rows - b * ROWS16;
     return left < ROWS16 ? bits & ((1u << left) - 1) : bits;
   }
-
-  // At least the bits of `valid`, at no cost.
-  uint32_t perhaps(int64_t b) const { return order ? 0xffff : valid(b); }
 };
 
 // Candidates of one query, ordered by score descending, then row ascending, as one integer.

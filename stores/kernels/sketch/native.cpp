@@ -78,7 +78,7 @@ ATTAR_API int64_t attar_sketch_reach(const attar::Blocks* given, const uint8_t* 
       for (int64_t b = start; b < end; ++b) {
         if (masks[b - start] == 0) continue;
         const int32_t* s = scores + (b - start) * ROWS16;
-        for (uint32_t bits = masks[b - start] & blocks.valid(b); bits; bits &= bits - 1) {
+        for (uint32_t bits = blocks.valid(b, masks[b - start]); bits; bits &= bits - 1) {
           const int v = __builtin_ctz(bits);
           some.emplace_back(b * ROWS16 + v, r.head_scale * static_cast<float>(s[v]));
           fetch(body + (b * ROWS16 + v) * bytes, bytes);

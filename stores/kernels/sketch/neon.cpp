@@ -151,7 +151,7 @@ ATTAR_DOTPROD inline void narrow_block(const Blocks& b, int64_t index, uint32_t 
     if (bits == 0) continue;
     int32_t out[ROWS16];
     for (int v = 0; v < QUADS; ++v) vst1q_s32(out + 4 * v, mine[v]);
-    slots[base + k].push(index, bits & b.valid(index), out);
+    slots[base + k].push(index, b.valid(index, bits), out);
   }
 }
 

@@ -121,7 +121,7 @@ ATTAR_AMX inline void offer(const Blocks& b, int64_t index, const int32_t* sums,
     any |= reached[q];
   }
   if (any == 0) return;
-  const uint32_t valid = b.valid(index);
+  const uint32_t valid = b.valid(index, any);
   for (int q = 0; q < QUERIES; ++q) {
     if ((reached[q] & valid) == 0) continue;
     slots[q].push(index, reached[q] & valid, sums + ROWS16 * q);

@@ -47,7 +47,7 @@ void scan_wide(const Blocks& b, int64_t first, int64_t last, const int8_t* high,
     kernel.filter(out, end - start, static_cast<int32_t>(least), masks);
     for (int64_t i = start; i < end; ++i) {
       if (masks[i - start] == 0) continue;
-      const uint32_t bits = masks[i - start] & b.valid(i);
+      const uint32_t bits = b.valid(i, masks[i - start]);
       if (bits == 0) continue;
       int32_t* mine = out + (i - start) * ROWS16;
       if (!fine) kernel.wide(b, i, i + 1, high, low, mine);
@@ -206,7 +206,7 @@ std::vector<int32_t> seed(const Task& t, int64_t wanted) {
 int64_t count_valid(const Blocks& b) {
   if (b.mask == nullptr) return b.rows;
   int64_t count = 0;
-  for (int64_t i = 0; i < b.count; ++i) count += __builtin_popcount(b.valid(i));
+  for (int64_t i = 0; i < b.count; ++i) count += __builtin_popcount(b.valid(i, 0xffff));
   return count;
 }
 
