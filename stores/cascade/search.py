@@ -57,16 +57,20 @@ UNIT = 2.0**-24
 
 @dataclass(frozen=True)
 class Widths:
-    """Candidates of head and body for each query; the margin of what cells promise, None: all."""
+    """Candidates of head and body for each query; the margin of what cells promise, None: all.
+
+    They are for ten results, which is what calibration asks for.
+    """
 
     head: int = 1000
     body: int = 200
     margin: float | None = None
 
-    def at_least(self, k: int) -> "Widths":
-        """Wide enough for k results."""
-        body = max(self.body, 2 * k)
-        return Widths(max(self.head, body), body, self.margin)
+    def wide_enough(self, k: int) -> "Widths":
+        """For k results: three more of the body and six more of the head for each beyond ten."""
+        more = 3 * max(k - 10, 0)
+        body = max(self.body, 2 * k) + more
+        return Widths(max(self.head, body) + 2 * more, body, self.margin)
 
 
 def approximate(
@@ -82,7 +86,7 @@ def approximate(
 
     A filter that leaves a tenth of the rows has ten times as many cells looked into at first.
     """
-    widths = widths.at_least(k)
+    widths = widths.wide_enough(k)
     matches = len(index) if allowed is None else int(np.count_nonzero(allowed))
     if matches <= FEW * widths.body:
         return exact_top(index.source, query, k, allowed, threads, impl)

@@ -130,3 +130,12 @@ def test_calibration_chooses_cells():
     assert few.margin < (1.0 if many.margin is None else many.margin)
     assert asked.recall(many) >= 0.96
     assert asked.recall(few) >= 0.75
+
+
+def test_more_results_are_found_as_surely_as_ten():
+    index, query = cascade("int8", "cosine", 20_000, dim=64, m=60, cells=64)
+    widths, recall = calibrated(index, 0.98), {}
+    for k in (10, 30, 100):
+        truth = exact_top(index.source, query, k).scores[:, -1:]
+        recall[k] = np.mean(approximate(index, query, k, widths).scores >= truth)
+    assert min(recall[30], recall[100]) >= recall[10] > 0.95, recall
