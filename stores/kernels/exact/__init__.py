@@ -1,5 +1,7 @@
 """Exact scan: the k best rows by the formula of `stores.score`, and scores of given rows."""
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -52,15 +54,26 @@ def _part_top(
     impl: str,
 ) -> Top:
     mask = None if allowed is None else allowed[rows]
-    return exact_top(_part(codes, rows), query, k, mask, threads, impl)
+    return exact_top(_range(codes, rows), query, k, mask, threads, impl)
 
 
-def _part(codes: Source, rows: slice | NDArray[np.int64]) -> Source:
-    """A range of rows as they lie, or copies of given ones from disk."""
-    if isinstance(rows, slice) or codes.pager is None:
-        norms = None if codes.sqnorm is None else codes.sqnorm[rows]
-        return source(codes.layout, codes.codes[rows], norms)
-    return source(codes.layout, *codes.pager.taken(rows))
+def _range(codes: Source, rows: slice) -> Source:
+    """A range of rows as they lie."""
+    norms = None if codes.sqnorm is None else codes.sqnorm[rows]
+    return source(codes.layout, codes.codes[rows], norms)
+
+
+Rows = NDArray[np.int64]
+
+
+def _paged(codes: Source, pager: Pager, wanted: Rows) -> Iterator[tuple[Source, Rows, Rows]]:
+    """All wanted rows, ascending, part by part: the part, those that it has, their places in it."""
+    for some in pager.groups(len(codes), wanted):
+        if isinstance(some, slice):
+            among = wanted[slice(*np.searchsorted(wanted, (some.start, some.stop)))]
+            yield _range(codes, some), among, among - some.start
+        else:
+            yield source(codes.layout, *pager.taken(some)), some, np.arange(len(some))
 
 
 def exact_scores(
@@ -95,15 +108,10 @@ def _paged_scores(
 ) -> Float32:
     result = np.full(rows.shape, -np.inf, np.float32)
     wanted = np.unique(rows)
-    for some in pager.groups(len(codes), wanted[wanted >= 0]):
-        if isinstance(some, slice):
-            here = (rows >= some.start) & (rows < some.stop)
-            places = rows - some.start
-        else:
-            here = (rows >= some[0]) & (rows <= some[-1])
-            places = np.searchsorted(some, rows)
-        places = np.where(here, places, -1)
-        found = exact_scores(_part(codes, some), query, places, threads, impl)
+    for part, among, places in _paged(codes, pager, wanted[wanted >= 0]):
+        at = np.minimum(np.searchsorted(among, rows), len(among) - 1)
+        here = among[at] == rows
+        found = exact_scores(part, query, np.where(here, places[at], -1), threads, impl)
         np.copyto(result, found, where=here)
     return result
 
@@ -148,13 +156,7 @@ def exact_reach(
         return np.sort(rows)
     if codes.pager is not None:
         rows, found = np.sort(rows), [rows[:0]]
-        for some in codes.pager.groups(len(codes), rows):
-            part = _part(codes, some)
-            if isinstance(some, slice):
-                among = rows[slice(*np.searchsorted(rows, (some.start, some.stop)))]
-                places = among - some.start
-            else:
-                among, places = some, np.arange(len(some))
+        for part, among, places in _paged(codes, codes.pager, rows):
             reach = exact_reach(part, query, places, floor, limits, threads, impl)
             found.append(among[np.searchsorted(places, reach)])
         return np.concatenate(found)
@@ -206,10 +208,9 @@ def _paged_levels(
         wanted, places = np.unique(rows, return_inverse=True)
     width = codes.layout.dim
     y, factor = np.empty((len(wanted), width), np.float32), np.empty(len(wanted), np.float32)
-    for some in pager.groups(len(codes), wanted):
-        first, last = (some.start, some.stop - 1) if isinstance(some, slice) else some[[0, -1]]
-        at = slice(*np.searchsorted(wanted, (first, last + 1)))
-        inner = wanted[at] - first if isinstance(some, slice) else slice(0, len(some))
-        part = exact_levels(_part(codes, some), inner, threads, impl)
-        y[at], factor[at] = part.y, part.factor
+    done = 0
+    for part, among, inner in _paged(codes, pager, wanted):
+        at = slice(done, done := done + len(among))
+        levels = exact_levels(part, inner, threads, impl)
+        y[at], factor[at] = levels.y, levels.factor
     return Levels(y, factor) if places is None else Levels(y[places], factor[places])
