@@ -21,7 +21,7 @@ code, whose rounding is bounded too; the others are scored.
 Nothing is assumed about the data.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,20 +86,20 @@ def approximate(
 
     A filter that leaves a tenth of the rows has ten times as many cells looked into at first.
     """
-    widths = widths.wide_enough(k)
+    wide = widths.wide_enough(k)
     matches = len(index) if allowed is None else int(np.count_nonzero(allowed))
-    if matches <= FEW * widths.body:
+    if matches <= FEW * wide.body:
         return exact_top(index.source, query, k, allowed, threads, impl)
     w = index.frame.projection.metric.queries(query.coords)
     projection = index.frame.projection
     weights = projection.weights(projection.inside(w))
-    cells = promises(index, w, weights, k, widths.margin, matches)
+    cells = promises(index, w, weights, k, wide.margin, matches)
     planned = quantized(weights, projection.head_dims, len(query) == 1, cells)
-    found = sketch_top(index.codes, planned, widths.head, allowed, threads, impl)
+    found = sketch_top(index.codes, planned, wide.head, allowed, threads, impl)
     if int(found.counts.min(initial=k)) < k:
-        everywhere = Widths(widths.head, widths.body)
+        everywhere = replace(widths, margin=None)
         return approximate(index, query, k, everywhere, allowed, threads, impl)
-    at = sketch_select(index.codes, planned, found, widths.body, threads, impl)
+    at = sketch_select(index.codes, planned, found, wide.body, threads, impl)
     rows = index.codes.rows_at(at)
     rows = exact_near(index.source, query, rows, scored(k), threads, impl)
     return ranked(rows, exact_scores(index.source, query, rows, threads, impl), k)
