@@ -212,13 +212,18 @@ def test_cells_equal_reference(n, s, t, cells, wide, level):
         assert got[1] == wanted[1]
 
 
+def equal_rows(n: int, s: int, cells: int) -> SketchCodes:
+    """The same row everywhere, dealt out to the cells in turn."""
+    codes = empty_codes(n, s, 0, *arranged(np.arange(n) % cells, cells))
+    sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
+    return codes
+
+
 @pytest.mark.parametrize("level", FORCED)
 @pytest.mark.parametrize("wide", [True, False])
 def test_ties_go_to_the_first_positions_whatever_cell_comes_first(wide, level):
     n, s, cells = 3200, 16, 16
-    starts, order = arranged(np.arange(n) % cells, cells)
-    codes = empty_codes(n, s, 0, starts, order)
-    sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
+    codes = equal_rows(n, s, cells)
     zeros = np.zeros((1, cells), np.float32)
     last_first = np.arange(cells, dtype=np.float32)[None]
     query = quantized(np.ones((1, s), np.float32), s, wide, Promises(zeros, last_first + 1e6, 1, 1))
@@ -230,9 +235,7 @@ def test_ties_go_to_the_first_positions_whatever_cell_comes_first(wide, level):
 @pytest.mark.parametrize("wide", [True, False])
 def test_cells_that_promise_too_little_are_left_out(wide, level):
     n, s, cells = 640, 16, 8
-    starts, order = arranged(np.arange(n) % cells, cells)
-    codes = empty_codes(n, s, 0, starts, order)
-    sketch_encode(np.ones((len(codes.body), s), np.float32), plain(s, s), codes)
+    codes = equal_rows(n, s, cells)
     zeros, weights = np.zeros((1, cells), np.float32), np.ones((1, s), np.float32)
     # Every row has the same score: a cell that promises a little more counts, one with less not.
     all_cells = quantized(weights, s, wide, Promises(zeros, None, 1, 1))
