@@ -41,6 +41,16 @@ def caches() -> dict[str, str]:
     return found
 
 
+def memory_of(pid: int | str = "self") -> dict[str, int]:
+    """Bytes of a process as Linux tells them: VmRSS, VmHWM (its most), RssAnon, RssFile."""
+    found = {}
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if value.endswith("kB"):
+            found[name] = 1024 * int(value.split()[0])
+    return found
+
+
 def commit() -> str:
     """Short hash of HEAD, with a plus sign when tracked files but results differ from it."""
     git = ["git", "-C", str(Path(__file__).parent)]

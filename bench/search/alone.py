@@ -9,10 +9,10 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from attar.stores.types import Float32
+from bench.machine import memory_of
 from bench.search.arms import overlap, truth_of
 from bench.search.building import PANORAMA
 from bench.search.generator import documents, queries
@@ -67,8 +67,7 @@ def timed(system: System, setting: Any, asked: Float32) -> dict[str, tuple[float
 
 def resident_mb() -> int:
     """What this process has in memory now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20)
+    return round(memory_of()["VmRSS"] / 2**20)
 
 
 def alone(name: str, n: int, seed: int, settings: list[int] | None = None, rayon: int = 1) -> Any:

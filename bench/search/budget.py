@@ -12,7 +12,6 @@ budget limits: what is let go is read again from there, not from the disk.
 """
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +28,7 @@ import numpy as np
 import attar
 from attar.stores.kernels.library import best_level
 from attar.stores.types import Float32
+from bench.machine import memory_of
 from bench.registry import Result, bench
 from bench.search.arms import overlap, truth_of
 from bench.search.flat import bar
@@ -46,9 +46,8 @@ ROUNDS = 3
 
 def resident() -> dict[str, float]:
     """Megabytes of this process: anonymous, of files, and the most that it ever had of both."""
-    status = Path("/proc/self/status").read_text()
-    found = dict(re.findall(r"(RssAnon|RssFile|VmHWM):\s+(\d+)", status))
-    return {name: int(kilobytes) * 1024 / 1e6 for name, kilobytes in found.items()}
+    now = memory_of()
+    return {name: now[name] / 1e6 for name in ("RssAnon", "RssFile", "VmHWM")}
 
 
 def store_of(codec: str, docs: Float32, name: str) -> Path:

@@ -29,7 +29,7 @@ from attar.stores.cascade.projection import gram_of
 from attar.stores.graph.index import GraphIndex
 from attar.stores.kernels.exact import source
 from attar.stores.types import Codes, Float32
-from bench.machine import commit
+from bench.machine import commit, memory_of
 from bench.search.generator import documents
 from bench.search.prepared import FOLDER
 
@@ -211,9 +211,7 @@ def built(name: str, n: int, seed: int) -> tuple[Path, dict[str, Any]]:
 
 def peak_mb() -> int:
     """The most that this process had in memory; getrusage would count what its parent had."""
-    status = Path("/proc/self/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-    return round(int(line.split()[1]) / 1024)
+    return round(memory_of()["VmHWM"] / 2**20)
 
 
 def main() -> None:

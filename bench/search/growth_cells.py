@@ -7,12 +7,9 @@ other queries. The codes are those of `search/growth`; nothing else is kept, so 
 measured is what today's code builds.
 """
 
-import time
-from dataclasses import replace
-from operator import itemgetter
 from typing import Any
 
-from attar.stores.cascade.calibration import LADDER, calibrated
+from attar.stores.cascade.calibration import calibrated
 from attar.stores.cascade.index import Cascade
 from attar.stores.cascade.projection import gram_of
 from attar.stores.cascade.search import Widths, approximate
@@ -21,7 +18,7 @@ from attar.stores.kernels.exact import exact_top, source
 from attar.stores.kernels.library import best_level
 from attar.stores.types import Query
 from bench.registry import Result, bench
-from bench.search.arms import overlap
+from bench.search.arms import cheapest, overlap
 from bench.search.flat import bar
 from bench.search.growth import ROUNDS, SEED, generated, measured, questions
 
@@ -29,24 +26,13 @@ RECALL = 0.98
 MARGINS = tuple(round(0.025 * step, 3) for step in range(29))
 
 
-def cheapest(index: Cascade, query: Query) -> Widths:
+def fitted(index: Cascade, query: Query) -> Widths:
     """The widths that reach the recall for these queries in the least CPU time."""
     truth = exact_top(index.source, query, 10).rows
-    best: tuple[float, Widths] | None = None
-    for margin in MARGINS:
-        for rung in LADDER:
-            widths = replace(rung, margin=margin)
-            start = time.process_time()
-            rows = approximate(index, query, 10, widths).rows
-            seconds = time.process_time() - start
-            if best is not None and seconds > 1.5 * best[0]:
-                break
-            if overlap(rows, truth) >= RECALL:
-                best = min(best or (seconds, widths), (seconds, widths), key=itemgetter(0))
-                break
-    if best is None:
+    widths = cheapest(index, query, MARGINS, lambda rows: overlap(rows, truth) >= RECALL)
+    if widths is None:
         raise ValueError(f"No widths reach {RECALL}.")
-    return best[1]
+    return widths
 
 
 @bench("search/growth_cells", gate="tests/stores/cascade")
@@ -62,7 +48,7 @@ def growth_cells(quick: bool) -> Result:
         held = source(codec.layout, codes[:n])
         parts[n] = Cascade.build(held, gram_of(codec), cells=cells_for(n))
         truth = exact_top(held, query, 10).rows
-        widths["cheapest"][n] = cheapest(parts[n], other)
+        widths["cheapest"][n] = fitted(parts[n], other)
         widths["a store's"][n] = calibrated(parts[n], RECALL)
         for kind, some in rows.items():
             w = widths[kind][n]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import attar
+from bench.machine import memory_of
 from bench.registry import Result, bench
 from bench.stores.documents import batch, texts
 
@@ -127,5 +128,4 @@ def _seen(seconds: float, path: Path, reader: int | None) -> dict[str, Any]:
 
 def anonymous_mb(pid: int | None) -> float:
     """RssAnon in MiB: mapped segments are the page cache's, not the process's."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return int(next(x for x in lines if x.startswith("RssAnon")).split()[1]) / 1024
+    return memory_of("self" if pid is None else pid)["RssAnon"] / 2**20
